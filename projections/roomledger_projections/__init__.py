@@ -1,0 +1,1 @@
+"""What we know: the log, folded into tables that people can read."""

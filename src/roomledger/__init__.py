@@ -1,0 +1,1 @@
+"""A control plane for real-time rooms whose every change is an event in one log."""

@@ -1,0 +1,1 @@
+"""The command line: serve, and ask what the log knows."""

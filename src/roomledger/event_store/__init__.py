@@ -1,0 +1,1 @@
+"""The log as four verbs: append, read, follow, position."""

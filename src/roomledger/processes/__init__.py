@@ -1,0 +1,1 @@
+"""The processes of a cluster. They meet only on the wire."""

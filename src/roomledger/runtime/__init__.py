@@ -1,0 +1,1 @@
+"""What moves events: commands in, views and projections on."""

@@ -1,0 +1,1 @@
+"""The cluster manager: which worker gets which task."""

@@ -1,0 +1,1 @@
+"""The conference worker: nodes and the controllers of rooms."""

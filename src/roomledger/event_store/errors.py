@@ -1,0 +1,115 @@
+"""What can go wrong with the log.
+
+EventStoreError
+├── Conflict            somebody else appended to the boundary first
+├── LogUnavailable      no answer in time; a commit that was under way may or may not be in the log
+├── LogFull             the log has reached its size limit; nothing was stored
+├── LogMismatch         the log's configuration differs in what matters
+├── LogReplaced         the log is not the one that was known: another one, or one that went back
+└── ServerTooOld        the server cannot keep such a log
+"""
+
+from roomledger_events.subjects import Boundary
+
+
+class EventStoreError(Exception):
+    """What all errors of the log have in common."""
+
+
+class Conflict(EventStoreError):
+    """Somebody else appended to the boundary first; nothing was stored.
+
+    Attributes:
+        boundary: Whose expectation failed.
+        expected: The last sequence that the caller thought it had.
+    """
+
+    def __init__(self, boundary: Boundary, expected: int) -> None:
+        self.boundary = boundary
+        self.expected = expected
+        super().__init__(boundary, expected)
+
+    def __str__(self) -> str:
+        return f"{self.boundary} has moved on since sequence {self.expected}"
+
+
+class LogUnavailable(EventStoreError):
+    """The log did not answer in time.
+
+    Attributes:
+        what: What was tried.
+        unknown_outcome: Whether a commit was under way that may or may not have been stored.
+    """
+
+    def __init__(self, what: str, *, unknown_outcome: bool = False) -> None:
+        self.what = what
+        self.unknown_outcome = unknown_outcome
+        super().__init__(what, unknown_outcome)
+
+    def __str__(self) -> str:
+        fate = "; whether it was stored is not known" if self.unknown_outcome else ""
+        return f"the log did not answer: {self.what}{fate}"
+
+
+class LogFull(EventStoreError):
+    """The log has reached its size limit.
+
+    Attributes:
+        reason: What the server said.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"the log is full ({self.reason}): raise its max_bytes, then everything goes on by itself"
+
+
+class LogMismatch(EventStoreError):
+    """The log's configuration differs from what this version needs.
+
+    Attributes:
+        log: The log's name.
+        differences: One sentence for each difference.
+    """
+
+    def __init__(self, log: str, differences: list[str]) -> None:
+        self.log = log
+        self.differences = differences
+        super().__init__(log, differences)
+
+    def __str__(self) -> str:
+        return f"the log {self.log} is not kept as it has to be: {'; '.join(self.differences)}"
+
+
+class LogReplaced(EventStoreError):
+    """The log is not the one that a position was taken in.
+
+    Attributes:
+        reason: How that shows.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"this is not the log that was known: {self.reason}"
+
+
+class ServerTooOld(EventStoreError):
+    """The server's version is below the one that is needed.
+
+    Attributes:
+        version: The server's.
+        needed: The oldest that will do.
+    """
+
+    def __init__(self, version: str, needed: str) -> None:
+        self.version = version
+        self.needed = needed
+        super().__init__(version, needed)
+
+    def __str__(self) -> str:
+        return f"nats-server {self.version} is too old: {self.needed} or newer is needed"

@@ -1,0 +1,118 @@
+"""What an event store is: four verbs over one log, and the bookmark of those who keep a position in it."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from roomledger.event_store.errors import LogReplaced
+from roomledger_events.envelope import Commit, Event
+from roomledger_events.subjects import EXPIRING, Boundary
+
+Filter = Sequence[Boundary]
+"""Boundaries, or patterns of them (name ``*``), that are read together in log order; empty means all."""
+
+
+class Head(NamedTuple):
+    """Where the log stands.
+
+    Attributes:
+        created: When the log was created, RFC 3339; tells one log from another of the same name.
+        sequence: The last sequence in it, 0 when it is empty.
+    """
+
+    created: str
+    sequence: int
+
+
+class Bookmark(NamedTuple):
+    """A position in one particular log, for those who keep it beyond their process.
+
+    Attributes:
+        created: When the log was created.
+        sequence: The last sequence taken in, 0 for none.
+        event: The id of the first event at that sequence.
+        expires: Whether that commit may have expired since.
+    """
+
+    created: str
+    sequence: int = 0
+    event: str = ""
+    expires: bool = False
+
+    @classmethod
+    def at(cls, head: Head, commit: Commit | None) -> "Bookmark":
+        """Return the bookmark of one who has taken in everything up to and with this commit."""
+        if commit is None:
+            return cls(head.created)
+        event = commit.events[0].id if commit.events else ""
+        return cls(head.created, commit.sequence, event, commit.boundary.kind in EXPIRING)
+
+
+class EventStore(Protocol):
+    """One log of commits, in one order, with an expectation for each boundary."""
+
+    async def append(self, boundary: Boundary, events: Sequence[Event], expected: int | None) -> int:
+        """Store events together as one commit and return its sequence, when it is safe on disk.
+
+        Args:
+            boundary: Whose commit it is.
+            events: At least one, at most `envelope.MAX_EVENTS`.
+            expected: The last sequence of this boundary, 0 for none; None for kinds that need none.
+
+        Raises:
+            Conflict: The boundary's last sequence is another one.
+            LogUnavailable: No answer came in time. The same commit may be sent again.
+            LogFull: The log has reached its size limit.
+            CommitTooLarge: It would exceed the limits of a commit.
+        """
+        ...
+
+    def read(self, only: Filter = (), *, start: int = 1, until: int | None = None) -> AsyncGenerator[Commit]:
+        """Yield the commits that are there, in order, each once, up to and with `until` or the present end.
+
+        Raises:
+            LogUnavailable: The log could not be reached, for longer than the store's time limit.
+        """
+        ...
+
+    def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
+        """Yield the commits from a sequence on, and those to come, in order, each once, for ever.
+
+        Lost connections are waited out; a slow reader holds nothing up and misses nothing.
+
+        Raises:
+            LogReplaced: The log was replaced or went back while it was followed.
+        """
+        ...
+
+    async def position(self) -> Head:
+        """Return where the log stands now.
+
+        Raises:
+            LogUnavailable: No answer came in time.
+        """
+        ...
+
+
+async def check(store: EventStore, bookmark: Bookmark) -> Head:
+    """Return where the log stands, having made sure that it is the one in which the bookmark was taken.
+
+    Raises:
+        LogReplaced: It is another log, or one that went back behind the bookmark or was written anew there.
+        LogUnavailable: No answer came in time.
+    """
+    head = await store.position()
+    if head.created != bookmark.created:
+        raise LogReplaced(f"it was created at {head.created}, the known one at {bookmark.created}")
+    if head.sequence < bookmark.sequence:
+        raise LogReplaced(f"it ends at sequence {head.sequence}, before the known {bookmark.sequence}")
+    if bookmark.sequence == 0:
+        return head
+    found: Any = None
+    async for commit in store.read(start=bookmark.sequence, until=bookmark.sequence):
+        found = commit
+    if found is None:
+        if not bookmark.expires:
+            raise LogReplaced(f"there is nothing at sequence {bookmark.sequence} any more")
+    elif not found.events or found.events[0].id != bookmark.event:
+        raise LogReplaced(f"another event than {bookmark.event} stands at sequence {bookmark.sequence}")
+    return head
