@@ -62,6 +62,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         traceparent: The W3C trace context of the request, where it had one.
     """
 
+    specversion: str
     id: str
     type: str
     source: str
@@ -73,7 +74,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     dataversion: int
     traceparent: str | None = None
     data: Payload
-    specversion: str
 
     @classmethod
     def of(

@@ -50,13 +50,21 @@ class Bookmark(NamedTuple):
 class EventStore(Protocol):
     """One log of commits, in one order, with an expectation for each boundary."""
 
-    async def append(self, boundary: Boundary, events: Sequence[Event], expected: int | None) -> int:
+    async def append(
+        self,
+        boundary: Boundary,
+        events: Sequence[Event],
+        expected: int | None,
+        *,
+        guard: tuple[Boundary, int] | None = None,
+    ) -> int:
         """Store events together as one commit and return its sequence, when it is safe on disk.
 
         Args:
             boundary: Whose commit it is.
             events: At least one, at most `envelope.MAX_EVENTS`.
             expected: The last sequence of this boundary, 0 for none; None for kinds that need none.
+            guard: Another boundary and its last sequence, which must hold for kinds that need no expectation.
 
         Raises:
             Conflict: The boundary's last sequence is another one.

@@ -1,0 +1,57 @@
+"""What travels with a command, and what comes back."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+
+class Meta(NamedTuple):
+    """What a command carries beside its arguments.
+
+    Attributes:
+        actor: Who wants it.
+        command: The command's id; the same id within ten minutes gets the same answer.
+        correlation: What set the whole chain off; without it the command itself did.
+        causation: The event that led to it; without it the command's id is the cause.
+        traceparent: The W3C trace context.
+    """
+
+    actor: str
+    command: str | None = None
+    correlation: str | None = None
+    causation: str | None = None
+    traceparent: str | None = None
+
+
+TIMER: Final = Meta(actor="timer")
+"""What the commands carry that a state's own deadlines lead to."""
+
+
+class Query(NamedTuple):
+    """Asks for something that the state knows, in order with the commands.
+
+    Attributes:
+        of: What to ask of the state; it must not change it.
+    """
+
+    of: Callable[[Any], Any]
+
+
+class Answer(NamedTuple):
+    """What a command's caller gets when its facts are in the log.
+
+    Attributes:
+        value: The decision's answer.
+        sequence: The sequence that it reflects.
+    """
+
+    value: Any
+    sequence: int
+
+
+class Waiting(NamedTuple):
+    """A command in a writer's queue, with the future that its caller waits for."""
+
+    command: Any
+    meta: Meta
+    answer: asyncio.Future[Answer]

@@ -1,0 +1,406 @@
+"""The writer of a boundary: one piece of code for cluster managers and for the controllers of rooms.
+
+Commands wait in a bounded queue.  The writer takes all that are there, decides each on the state in memory
+and evolves the state with it, appends all their events as one commit under the expected last
+sequence, answers, and goes on with what has come in meanwhile.  One commit is in flight at a time; it grows
+with the load by itself.
+
+While a commit's fate is unknown, because the log does not answer, its callers and all new ones are told so,
+and the same commit is sent again until it is known.  A commit that lost the race means that somebody else
+wrote: the writer reads what it was, and either it is the writer no more (`Deposed`) or it decides again.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import structlog
+
+from roomledger.domain.decider import Context, Decider, Decision
+from roomledger.domain.errors import Code, Refusal
+from roomledger.event_store.errors import Conflict, LogFull, LogUnavailable
+from roomledger.event_store.store import EventStore
+from roomledger.runtime.answered import Answered
+from roomledger.runtime.commands import TIMER, Answer, Meta, Query, Waiting
+from roomledger.runtime.errors import Deposed
+from roomledger_events.envelope import MAX_BYTES, MAX_EVENTS, CommitTooLarge, Event, encoded_size
+from roomledger_events.identifiers import new_id
+from roomledger_events.subjects import GUARDED, Boundary, Kind
+
+State = TypeVar("State")
+Command = TypeVar("Command")
+log = structlog.get_logger(__name__)
+
+QUEUE_LIMIT = 20_000
+"""Commands that may wait for one boundary; further ones are refused as busy."""
+
+
+_RETRY_S = 0.5
+
+
+class _Batch(NamedTuple):
+    decided: list[tuple[Waiting, Decision]]
+    events: list[Event]
+
+
+class Writer(Generic[State, Command]):
+    """Decides the commands of one boundary, in order, as long as it is the boundary's one writer.
+
+    Args:
+        store: The log.
+        boundary: What it writes.
+        decider: The rules.
+        source: The process, for the events' envelopes.
+        also: Further boundaries that the state takes in, such as a room's tokens or a purpose's loads.
+        owns: Whether the state says that this writer is still the one who decides.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        boundary: Boundary,
+        decider: Decider[State, Command],
+        *,
+        source: str,
+        owns: Callable[[State], bool],
+        also: Sequence[Boundary] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.boundary = boundary
+        self.state = decider.initial()
+        self.basis = 0
+        self.commits = 0
+        self.events = 0
+        self._store = store
+        self._decider = decider
+        self._source = source
+        self._owns = owns
+        self._read_from = (boundary, *also)
+        self._clock = clock
+        self._draw = draw
+        self._expected = 0
+        self._queue: deque[Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._outside = 0
+        self._caught_up: list[asyncio.Future[None]] = []
+        self._answered = Answered()
+        self._unavailable: Refusal | None = Refusal(Code.NOT_READY, f"{boundary} is not being decided here")
+
+    # -- Commands in
+
+    def submit(self, command: Command | Query, meta: Meta) -> "asyncio.Future[Answer]":
+        """Queue a command; the future ends with its answer, or with a `Refusal`.
+
+        A command whose future is cancelled while it waits is not carried out.
+        """
+        known = self._answered.get(meta.command)
+        if known is not None:
+            return known
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._unavailable is not None:
+            answer.set_exception(self._unavailable)
+        elif len(self._queue) >= QUEUE_LIMIT:
+            answer.set_exception(Refusal(Code.BUSY, f"{len(self._queue)} commands wait for {self.boundary}"))
+        else:
+            self._answered.remember(meta.command, answer)
+            self._queue.append(Waiting(command, meta, answer))
+            self._wake.set()
+        return answer
+
+    def notice(self, sequence: int) -> None:
+        """Take note that a commit with this sequence is in the log; if it is another's it will be read."""
+        if sequence > self._outside:
+            self._outside = sequence
+            if sequence > self.basis:
+                self._wake.set()
+
+    def catch_up(self) -> Awaitable[None]:
+        """Return when the state has taken in all that is in the log now."""
+        caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._caught_up.append(caught_up)
+        self._wake.set()
+        return caught_up
+
+    # -- Becoming the writer
+
+    def adopt(self, state: State, *, expected: int, basis: int) -> None:
+        """Start from a state that somebody folded already.
+
+        Args:
+            state: It belongs to the writer from now on.
+            expected: The last sequence of the boundary in it.
+            basis: The last sequence of the log in it.
+        """
+        self.state, self._expected, self.basis = state, expected, basis
+
+    async def load(self) -> None:
+        """Fold the state from the log, from its beginning.
+
+        Raises:
+            LogUnavailable: The log could not be read.
+        """
+        self.adopt(self._decider.initial(), expected=0, basis=0)
+        await self._read_on()
+
+    async def take_over(self, command: Command, meta: Meta, *, tries: int = 10) -> None:
+        """Append the fact that this is the writer now; from then on it can serve.
+
+        Args:
+            command: The one that leads to the fact.
+            meta: Who wants it.
+            tries: How often to read on and try again when somebody else writes at the same time.
+
+        Raises:
+            Conflict: Somebody else wrote each time.
+            LogUnavailable: The log could not be read or did not answer.
+        """
+        for left in reversed(range(tries)):
+            events, _ = self._events_of(self._decide(command, meta), meta)
+            try:
+                sequence = await self._store.append(self.boundary, events, self._expected)
+            except Conflict:
+                if left == 0:
+                    raise
+                await self._read_on()
+                continue
+            for event in events:
+                self.state = self._decider.evolve(self.state, event)
+            self._expected = self.basis = sequence
+            break
+        self._unavailable = None
+
+    # -- The loop
+
+    async def run(self) -> None:
+        """Decide until cancelled.
+
+        Raises:
+            Deposed: Somebody else is the writer now.
+        """
+        timer: asyncio.TimerHandle | None = None
+        try:
+            while True:
+                timer = self._arm(timer)
+                if not self._queue:
+                    await self._wake.wait()
+                self._wake.clear()
+                if self._outside > self.basis or self._caught_up:
+                    await self._catch_up()
+                self._queue_due()
+                while self._queue:
+                    await self._commit(self._decide_what_waits())
+                    self._queue_due()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._refuse_all(Refusal(Code.NOT_READY, f"{self.boundary} is not decided here any more"))
+
+    def _arm(self, timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+        if timer is not None:
+            timer.cancel()
+        deadline = self._decider.deadline(self.state)
+        if deadline is None:
+            return None
+        seconds = max(0.0, (deadline - self._clock()).total_seconds())
+        return asyncio.get_running_loop().call_later(seconds, self._wake.set)
+
+    def _queue_due(self) -> None:
+        deadline = self._decider.deadline(self.state)
+        now = self._clock()
+        if deadline is None or deadline > now:
+            return
+        loop = asyncio.get_running_loop()
+        for command in reversed(self._decider.due(self.state, now)):
+            answer: asyncio.Future[Answer] = loop.create_future()
+            answer.add_done_callback(_report_timer)
+            self._queue.appendleft(Waiting(command, TIMER, answer))
+
+    def _decide_what_waits(self) -> _Batch:
+        """Decide commands and evolve the state with them, as far as their events go into one commit."""
+        batch = _Batch([], [])
+        size = 2
+        while self._queue:
+            waiting = self._queue[0]
+            if waiting.answer.cancelled():
+                self._queue.popleft()
+                continue
+            try:
+                decision = self._decide(waiting.command, waiting.meta)
+            except Exception as error:
+                self._queue.popleft()
+                log.exception("a command could not be decided", boundary=str(self.boundary))
+                waiting.answer.set_exception(error)
+                continue
+            events, weight = self._events_of(decision, waiting.meta)
+            if batch.events and events and not self._fits(batch.events, size, events, weight):
+                break
+            self._queue.popleft()
+            batch.decided.append((waiting, decision))
+            batch.events.extend(events)
+            size += weight
+            for event in events:
+                self.state = self._decider.evolve(self.state, event)
+        return batch
+
+    async def _commit(self, batch: _Batch) -> None:
+        """See a batch through: store its events, then answer."""
+        if batch.events:
+            try:
+                await self._append(batch)
+            except Conflict:
+                await self._decide_again(batch)
+                return
+            except LogFull as full:
+                await self._take_back(batch, Refusal(Code.LOG_FULL, str(full)))
+                return
+            except CommitTooLarge as large:
+                await self._take_back(batch, Refusal(Code.INVALID_ARGUMENT, str(large)))
+                return
+        for waiting, decision in batch.decided:
+            self._answer(waiting, decision)
+
+    @staticmethod
+    def _fits(events: list[Event], size: int, more: list[Event], weight: int) -> bool:
+        """Whether the events of one more decision go into the same commit."""
+        return (
+            len(events) + len(more) <= MAX_EVENTS
+            and size + weight <= MAX_BYTES
+            and events[0].data.kind is more[0].data.kind
+        )
+
+    def _decide(self, command: Any, meta: Meta) -> Decision:  # noqa: ANN401  - the decider knows its commands
+        if type(command) is Query:
+            return Decision(answer=command.of(self.state))
+        context = Context(self._clock(), self.basis, self._draw(), meta.correlation or "", meta.actor)
+        try:
+            return self._decider.decide(self.state, command, context)
+        except Refusal as refusal:
+            return Decision(refusal=refusal)
+
+    def _events_of(self, decision: Decision, meta: Meta) -> tuple[list[Event], int]:
+        if not decision.facts:
+            return [], 0
+        now = self._clock()
+        events = [
+            Event.of(
+                fact.data,
+                about=fact.about,
+                id=new_id(),
+                source=self._source,
+                time=now,
+                correlation=fact.correlation or meta.correlation or meta.command or fact.about,
+                causation=meta.causation or meta.command,
+                actor=meta.actor,
+                traceparent=meta.traceparent,
+            )
+            for fact in decision.facts
+        ]
+        return events, sum(map(encoded_size, events))
+
+    async def _append(self, batch: _Batch) -> None:
+        events = batch.events
+        kind: Kind = events[0].data.kind
+        own = kind is self.boundary.kind
+        boundary = self.boundary if own else Boundary(kind, self.boundary.name)
+        expected = self._expected if kind in GUARDED else None
+        guard = None if own else (self.boundary, self._expected)
+        while True:
+            try:
+                sequence = await self._store.append(boundary, events, expected, guard=guard)
+                break
+            except LogUnavailable as error:
+                self._unavailable = Refusal(Code.LOG_UNAVAILABLE, str(error))
+                for waiting, _ in batch.decided:
+                    self._refuse(waiting, self._unavailable)
+                self._refuse_all(self._unavailable)
+                log.warning("the log does not answer", boundary=str(boundary), error=str(error))
+        if self._unavailable is not None:
+            log.info("the log answers again", boundary=str(boundary))
+            self._unavailable = None
+        self.basis = sequence
+        if own:
+            self._expected = sequence
+        self.commits += 1
+        self.events += len(events)
+
+    async def _catch_up(self) -> None:
+        waiting, self._caught_up = self._caught_up, []
+        try:
+            await self._read_on()
+        except LogUnavailable as error:
+            for caught_up in waiting:
+                if not caught_up.done():
+                    caught_up.set_exception(Refusal(Code.LOG_UNAVAILABLE, str(error)))
+            asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
+            return
+        self._outside = min(self._outside, self.basis)
+        for caught_up in waiting:
+            if not caught_up.done():
+                caught_up.set_result(None)
+        self._must_own()
+
+    async def _read_on(self) -> None:
+        head = await self._store.position()
+        async for commit in self._store.read(self._read_from, start=self.basis + 1, until=head.sequence):
+            for event in commit.events:
+                self.state = self._decider.evolve(self.state, event)
+            if commit.boundary == self.boundary:
+                self._expected = commit.sequence
+        self.basis = max(self.basis, head.sequence)
+
+    async def _decide_again(self, batch: _Batch) -> None:
+        """Put the commands of a lost commit back, on a state without what they would have done."""
+        self._queue.extendleft(waiting for waiting, _ in reversed(batch.decided))
+        await self._reload()
+
+    async def _take_back(self, batch: _Batch, refusal: Refusal) -> None:
+        """Refuse commands whose commit was not stored and never will be."""
+        for waiting, _ in batch.decided:
+            self._refuse(waiting, refusal)
+        await self._reload()
+
+    async def _reload(self) -> None:
+        while True:
+            try:
+                await self.load()
+                break
+            except LogUnavailable as error:
+                self._refuse_all(Refusal(Code.LOG_UNAVAILABLE, str(error)))
+        self._must_own()
+
+    def _must_own(self) -> None:
+        if not self._owns(self.state):
+            self._unavailable = Refusal(Code.NOT_READY, f"another one decides for {self.boundary} now")
+            raise Deposed(self.boundary)
+
+    # -- Answers
+
+    def _answer(self, waiting: Waiting, decision: Decision) -> None:
+        if decision.refusal is not None:
+            self._refuse(waiting, decision.refusal)
+        elif not waiting.answer.done():
+            waiting.answer.set_result(Answer(decision.answer, self.basis))
+
+    def _refuse(self, waiting: Waiting, refusal: Refusal) -> None:
+        if refusal.retry_after_ms is not None:
+            self._answered.forget(waiting.meta.command)
+        if not waiting.answer.done():
+            waiting.answer.set_exception(refusal)
+
+    def _refuse_all(self, refusal: Refusal) -> None:
+        while self._queue:
+            self._refuse(self._queue.popleft(), refusal)
+        while self._caught_up:
+            caught_up = self._caught_up.pop()
+            if not caught_up.done():
+                caught_up.set_exception(refusal)
+
+
+def _report_timer(answer: "asyncio.Future[Answer]") -> None:
+    """Fetch a timer's outcome, so that it is never reported as forgotten; a failed one stays due."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,168 @@
+"""Settings: from flags, the environment (``ROOMLEDGER_*``) and ``roomledger.toml``, in this order.
+
+A key that does not exist is an error in each of them.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "ROOMLEDGER_"
+Port = Annotated[int, Field(ge=0, le=65535)]
+Prefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class PurposeSettings(BaseModel):
+    """How tasks of one purpose are scheduled; what is not given is the purpose's default.
+
+    Attributes:
+        strategy: Which of the candidates gets a task.
+        task_load: What a reservation adds to a worker's load until its next report.
+        reserve_ms: How long a reservation lasts that names no time.
+        lease_ms: A worker that is not heard of for so long is lost.
+        load_change: A report that differs by so much from the effective load is recorded.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: str | None = None
+    task_load: Annotated[float, Field(ge=0, le=1)] | None = None
+    reserve_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    lease_ms: Annotated[int, Field(ge=100, le=3_600_000)] | None = None
+    load_change: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Ports may be 0 for any free one.
+
+    Attributes:
+        cluster: The cluster's name; in capitals it is the log's.
+        ledger: The first word of the subjects that are appended to.
+        feed: The first word of the subjects that stored commits are republished on.
+        data_dir: Where this process keeps its files.
+        host: The address that the HTTP and WebSocket listeners bind.
+        advertise: The host that clients are told to connect to; the bound one where it is not given.
+        nats_url: A server or cluster that is there already; without it `serve` starts one of its own.
+        nats_user: As whom to connect.
+        nats_password: That user's password.
+        nats_tls_ca: A file with the certificates to trust, for ``tls://`` urls.
+        nats_server: The nats-server binary for the embedded server.
+        nats_port: The embedded server's port.
+        nats_service_password: Of the embedded server's user ``service``; made up where it is not given.
+        nats_audit_password: Of its user ``audit``.
+        nats_admin_password: Of its user ``admin``.
+        log_max_bytes: How large the log may grow.
+        log_replicas: How many servers keep the log: 1 or 3.
+        api_port: Of the management API.
+        portal_port: Of the portal's native WebSocket listener.
+        socketio_port: Of the portal's listener for existing clients.
+        service_id: The first service's id; made up where it is not given.
+        service_key: The first service's key; made up where it is not given.
+        token_life_ms: How long a token can be used.
+        token_retry_ms: How long a token request waits for a portal to have room.
+        login_timeout_ms: A connection that has not logged in by then is closed.
+        max_message_bytes: The largest WebSocket message and HTTP body that is accepted.
+        worker_id: The id of the worker that this process is; made up where it is not given.
+        manager_id: The id of the cluster manager that this process is; made up where it is not given.
+        scheduler: Settings by purpose; ``default`` is for those not named.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    config: Path = Path("roomledger.toml")
+    cluster: Prefix = "roomledger"
+    ledger: Prefix = "ledger"
+    feed: Prefix = "feed"
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    advertise: str | None = None
+    nats_url: str | None = None
+    nats_user: str = "service"
+    nats_password: SecretStr | None = None
+    nats_tls_ca: Path | None = None
+    nats_server: Path | None = None
+    nats_port: Port = 4222
+    nats_service_password: SecretStr | None = None
+    nats_audit_password: SecretStr | None = None
+    nats_admin_password: SecretStr | None = None
+    log_max_bytes: Annotated[int, Field(ge=1024 * 1024)] = 10 * 1024**3
+    log_replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    api_port: Port = 3000
+    portal_port: Port = 8080
+    socketio_port: Port = 8081
+    service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    service_key: SecretStr | None = None
+    token_life_ms: Annotated[int, Field(ge=1000, le=86_400_000)] = 180_000
+    token_retry_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
+    login_timeout_ms: Annotated[int, Field(ge=100)] = 180_000
+    max_message_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
+    worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    manager_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    scheduler: Mapping[str, PurposeSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where settings come from, the strongest first."""
+        del dotenv_settings, file_secret_settings
+        file = os.environ.get(f"{PREFIX}CONFIG", "roomledger.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def log_name(self) -> str:
+        """The name of the log's stream."""
+        return self.cluster.upper().replace("-", "_")
+
+
+class UnknownSetting(ValueError):
+    """An environment variable that begins with ``ROOMLEDGER_`` and is no setting.
+
+    Attributes:
+        names: The variables.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        super().__init__(names)
+
+    def __str__(self) -> str:
+        return f"no such setting: {', '.join(self.names)}"
+
+
+def load(**flags: object) -> Settings:
+    """Read the settings; a flag that is None counts as not given.
+
+    Raises:
+        UnknownSetting: The environment has a ``ROOMLEDGER_*`` variable that is no setting.
+        pydantic.ValidationError: A value is wrong, or the file has a key that is no setting.
+        FileNotFoundError: The file named by ``ROOMLEDGER_CONFIG`` is not there.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = [
+        name
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}SCHEDULER__")
+    ]
+    if unknown:
+        raise UnknownSetting(unknown)
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    if named is not None and not Path(named).is_file():
+        raise FileNotFoundError(named)
+    return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks the values
