@@ -30,11 +30,13 @@ class Code(StrEnum):
     TOKEN_REVOKED = "token_revoked"  # noqa: S105  - as above
     NO_SUCH_PARTICIPANT = "no_such_participant"
     NO_NODE = "no_node"
+    NO_SUCH_NODE = "no_such_node"
     WRONG_CONTROLLER = "wrong_controller"
     LOG_UNAVAILABLE = "log_unavailable"
     LOG_FULL = "log_full"
     NOT_READY = "not_ready"
     BUSY = "busy"
+    INTERNAL = "internal"
 
 
 RETRYABLE: Final = {

@@ -1,0 +1,244 @@
+"""The service ``cluster-manager``: its methods' arguments and replies, and a client for it."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from nats.aio.client import Client
+
+from roomledger.runtime.calls import Caller, Nothing, Reply, Request, RequestMeta
+from roomledger.sdk.arguments import InfoArgument, Load, Milliseconds, PreferenceArgument, Tasks
+from roomledger_events.identifiers import Id
+from roomledger_events.tasks import Preference
+from roomledger_events.workers import WorkerInfo
+
+PREFIX: Final = "rpc.cluster"
+
+
+class Join(Request, kw_only=True, frozen=True):
+    """``join``."""
+
+    purpose: Id
+    worker: Id
+    info: InfoArgument
+
+
+class OfWorker(Request, kw_only=True, frozen=True):
+    """``quit``, ``keep_alive``, ``undrain``, ``get_worker`` and ``get_tasks``."""
+
+    worker: Id
+
+
+class ReportState(Request, kw_only=True, frozen=True):
+    """``report_state``."""
+
+    worker: Id
+    state: Annotated[int, msgspec.Meta(ge=0, le=2)]
+
+
+class ReportLoad(Request, kw_only=True, frozen=True):
+    """``report_load``."""
+
+    worker: Id
+    load: Load
+
+
+class PickUpTasks(Request, kw_only=True, frozen=True):
+    """``pick_up_tasks``."""
+
+    worker: Id
+    tasks: Tasks
+
+
+class OfWorkerAndTask(Request, kw_only=True, frozen=True):
+    """``lay_down_task`` and ``unschedule``."""
+
+    worker: Id
+    task: Id
+
+
+class Schedule(Request, kw_only=True, frozen=True):
+    """``schedule``."""
+
+    purpose: Id
+    task: Id
+    preference: PreferenceArgument = PreferenceArgument()
+    reserve_ms: Milliseconds | None = None
+
+
+class Extend(Request, kw_only=True, frozen=True):
+    """``extend``."""
+
+    purpose: Id
+    task: Id
+    reserve_ms: Milliseconds
+
+
+class Drain(Request, kw_only=True, frozen=True):
+    """``drain``."""
+
+    worker: Id
+    deadline_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] | None = None
+
+
+class GetWorkers(Request, kw_only=True, frozen=True):
+    """``get_workers``: of one purpose, or of ``all``."""
+
+    purpose: Id
+
+
+class OfTask(Request, kw_only=True, frozen=True):
+    """``get_scheduled``."""
+
+    purpose: Id
+    task: Id
+
+
+class Joined(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``join``."""
+
+    state: Literal["in_service"] = "in_service"
+    sequence: int
+
+
+class KeptAlive(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``keep_alive``."""
+
+    status: Literal["ok", "who_are_you"]
+    draining: bool
+
+
+class Scheduled(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``schedule``."""
+
+    worker: str
+    info: WorkerInfo
+    expires_at: datetime | None
+    sequence: int
+
+
+class Extended(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``extend``."""
+
+    expires_at: datetime | None
+    sequence: int
+
+
+class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``get_worker``."""
+
+    worker: str
+    purpose: str
+    state: int | None
+    load: float | None
+    effective_load: float | None
+    info: WorkerInfo
+    tasks: tuple[str, ...]
+    reservations: tuple[str, ...]
+    draining: bool
+    last_seen: datetime | None
+
+
+class Workers(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``get_workers``: ids in joining order."""
+
+    workers: tuple[str, ...]
+
+
+class TasksOfWorker(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``get_tasks``."""
+
+    tasks: tuple[str, ...]
+
+
+class Draining(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``drain`` and ``undrain``: how many tasks the worker has."""
+
+    tasks: int
+
+
+class TaskView(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The reply to ``get_scheduled``."""
+
+    worker: str
+    state: Literal["reserved", "running"]
+    expires_at: datetime | None = None
+
+
+class Cluster:
+    """Asks the cluster manager, whichever is active.
+
+    All methods raise `Refusal` with the codes of the wire protocol.
+    """
+
+    def __init__(self, broker: Client, *, actor: str, prefix: str = PREFIX) -> None:
+        self._caller = Caller(broker, actor=actor)
+        self._prefix = prefix
+
+    async def join(self, purpose: str, worker: str, info: WorkerInfo) -> Joined:
+        """Join as a worker."""
+        request = Join(purpose=purpose, worker=worker, info=_argument(info))
+        return await self._call("join", request, Joined)
+
+    async def quit(self, worker: str) -> None:
+        """Leave; the worker's tasks are freed."""
+        await self._call("quit", OfWorker(worker=worker), Nothing)
+
+    async def keep_alive(self, worker: str) -> KeptAlive:
+        """Say that the worker is there."""
+        return await self._call("keep_alive", OfWorker(worker=worker), KeptAlive)
+
+    async def report_load(self, worker: str, load: float) -> None:
+        """Report the worker's load, 0 to 1."""
+        await self._call("report_load", ReportLoad(worker=worker, load=load), Nothing)
+
+    async def pick_up_tasks(
+        self, worker: str, tasks: tuple[str, ...], meta: RequestMeta | None = None
+    ) -> None:
+        """Say that the worker runs these tasks."""
+        await self._call("pick_up_tasks", PickUpTasks(worker=worker, tasks=tasks, meta=meta), Nothing)
+
+    async def lay_down_task(self, worker: str, task: str, meta: RequestMeta | None = None) -> None:
+        """Say that the worker no longer runs a task."""
+        await self._call("lay_down_task", OfWorkerAndTask(worker=worker, task=task, meta=meta), Nothing)
+
+    async def schedule(
+        self,
+        purpose: str,
+        task: str,
+        preference: Preference | None = None,
+        *,
+        reserve_ms: int | None = None,
+        meta: RequestMeta | None = None,
+    ) -> Scheduled:
+        """Have a worker reserved for a task, or learn which one has it."""
+        argument = msgspec.convert(preference or Preference(), PreferenceArgument, from_attributes=True)
+        request = Schedule(purpose=purpose, task=task, preference=argument, reserve_ms=reserve_ms, meta=meta)
+        return await self._call("schedule", request, Scheduled)
+
+    async def unschedule(self, worker: str, task: str, meta: RequestMeta | None = None) -> None:
+        """Give a reservation up."""
+        await self._call("unschedule", OfWorkerAndTask(worker=worker, task=task, meta=meta), Nothing)
+
+    async def get_worker(self, worker: str) -> WorkerView:
+        """Return what is known of a worker."""
+        return await self._call("get_worker", OfWorker(worker=worker), WorkerView)
+
+    async def get_workers(self, purpose: str = "all") -> tuple[str, ...]:
+        """Return the ids of the workers of a purpose, in joining order."""
+        return (await self._call("get_workers", GetWorkers(purpose=purpose), Workers)).workers
+
+    async def get_tasks(self, worker: str) -> tuple[str, ...]:
+        """Return the tasks that a worker has, running or reserved."""
+        return (await self._call("get_tasks", OfWorker(worker=worker), TasksOfWorker)).tasks
+
+    async def get_scheduled(self, purpose: str, task: str) -> TaskView:
+        """Return which worker has a task."""
+        return await self._call("get_scheduled", OfTask(purpose=purpose, task=task), TaskView)
+
+    async def _call(self, method: str, request: Request, reply: type[Reply]) -> Reply:
+        return await self._caller.call(f"{self._prefix}.{method}", request, reply)
+
+
+def _argument(info: WorkerInfo) -> InfoArgument:
+    return msgspec.convert(info, InfoArgument, from_attributes=True)
