@@ -1,5 +1,6 @@
 """Events of rooms and their participants."""
 
+from datetime import datetime
 from typing import ClassVar
 
 import msgspec
@@ -54,12 +55,21 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RoomCreated(Payload, frozen=True, kw_only=True):
-    """A service created a room."""
+    """A service created a room.
+
+    Attributes:
+        room: Its id.
+        service: Whose it is.
+        settings: How it begins.
+        generation: How many rooms of this id there have been, with this one. Tokens name it, so that one for
+            a room that was deleted does not open a later room of the same id.
+    """
 
     kind: ClassVar[Kind] = Kind.ROOM
     room: str
     service: str
     settings: RoomSettings
+    generation: int = 1
 
 
 class RoomChanged(Payload, frozen=True, kw_only=True):
@@ -71,7 +81,11 @@ class RoomChanged(Payload, frozen=True, kw_only=True):
 
 
 class RoomDeleted(Payload, frozen=True, kw_only=True):
-    """A room was deleted: nobody can join it, and whoever was in it is out."""
+    """A room was deleted: nobody can join it, its tokens are void, and whoever was in it is out.
+
+    It stands for the leaving of everybody who was in, with the reason ``room_deleted``: no `ParticipantLeft`
+    follows, for a room of thousands would not go into one commit, and half a deletion must not be seen.
+    """
 
     kind: ClassVar[Kind] = Kind.ROOM
     room: str
@@ -119,11 +133,18 @@ class JoinRefused(Payload, frozen=True, kw_only=True):
 
 
 class ParticipantAway(Payload, frozen=True, kw_only=True):
-    """A participant's connection was lost; the session waits for it."""
+    """A participant's connection was lost; the session waits for it.
+
+    Attributes:
+        participant: Who is away.
+        portal: Where the connection was.
+        back_by: Who is not back by then leaves, with the reason ``not_back``.
+    """
 
     kind: ClassVar[Kind] = Kind.ROOM
     participant: str
     portal: str
+    back_by: datetime | None = None
 
 
 class ParticipantBack(Payload, frozen=True, kw_only=True):
@@ -138,7 +159,8 @@ class ParticipantLeft(Payload, frozen=True, kw_only=True):
     """A participant is out.
 
     Attributes:
-        reason: ``logout``, ``disconnected``, ``not_back``, ``dropped`` or ``room_deleted``.
+        participant: Who it is.
+        reason: ``logout``, ``disconnected``, ``not_back`` or ``dropped``; see also `RoomDeleted`.
         message: What the one who dropped the participant said.
     """
 

@@ -21,6 +21,7 @@ class TokenIssued(Payload, frozen=True, kw_only=True):
         portal: The worker that was reserved for it.
         expires_at: It cannot be used from then on.
         origin: The isp and the region of the user.
+        generation: Of which of the rooms that this id has had, as its `RoomCreated` says.
     """
 
     kind: ClassVar[Kind] = Kind.TOKEN
@@ -33,6 +34,7 @@ class TokenIssued(Payload, frozen=True, kw_only=True):
     portal: str
     expires_at: datetime
     origin: Preference = Preference()
+    generation: int = 1
 
 
 class TokenRevoked(Payload, frozen=True, kw_only=True):
