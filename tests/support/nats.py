@@ -1,0 +1,124 @@
+"""A real nats-server for a test: with the repository's nats.conf, on a free port, with files of its own."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+
+from roomledger.runtime.data_directory import DataDirectory
+from roomledger.runtime.nats_credentials import INBOX_PREFIX
+from roomledger.runtime.nats_server import EmbeddedNats
+
+
+class NatsServer:
+    """A running nats-server that a test may also kill, pause and start again.
+
+    It comes back on the same port with the same files, as a server does that was restarted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.directory = DataDirectory(path)
+        self.refusals: list[str] = []
+        """What the server said to clients of `connect` that were not allowed something."""
+        self._clients: list[Client] = []
+        self._server: EmbeddedNats | None = None
+        self._port = 0
+
+    @property
+    def server(self) -> EmbeddedNats:
+        assert self._server is not None, "nats-server has not been started"
+        return self._server
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return self.server.credentials
+
+    async def start(self) -> None:
+        self.directory.lock()
+        self._server = EmbeddedNats(self.directory, self._port, environ=_environment())
+        await self._server.start()
+        self._port = int(self._server.url.rpartition(":")[2])
+
+    async def stop(self) -> None:
+        """Stop it in good order."""
+        self._signal(signal.SIGCONT)
+        await self.server.stop()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    async def kill(self) -> None:
+        """End it without a warning, as a power cut would."""
+        self._signal(signal.SIGKILL)
+        await self.server.died()
+        await self.server.stop()
+
+    def pause(self) -> None:
+        """Let it be there without an answer, as an overloaded machine or a cut line would."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def connect(self, user: str = "service", **options: Any) -> Client:  # noqa: ANN401  - nats.connect's
+        """Connect as one of the users; closed when the test is over."""
+
+        async def note(error: Exception) -> None:
+            self.refusals.append(str(error))
+
+        options = {
+            "error_cb": note,
+            "inbox_prefix": INBOX_PREFIX[user],
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.05,
+        } | options
+        client = await nats.connect(self.url, user=user, password=self.credentials[user], **options)
+        self._clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        """Close the connections, end the server and let go of the files."""
+        self._signal(signal.SIGCONT)
+        for client in self._clients:
+            await client.close()
+        await self.server.stop()
+        self.directory.release()
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self.server.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: It does not hold in time.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
+            await asyncio.sleep(0.01)
+
+
+def _environment() -> dict[str, str]:
+    # Passwords are made up anew; only the binary may be chosen from outside.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ROOMLEDGER_")}
+    if binary := os.environ.get("ROOMLEDGER_NATS_SERVER"):
+        own["ROOMLEDGER_NATS_SERVER"] = binary
+    return own
