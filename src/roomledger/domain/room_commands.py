@@ -1,0 +1,162 @@
+"""What can be asked of a room. Each may be asked twice without a second effect.
+
+What a refusal is for stands with the rules, in `room` and `admission`.
+"""
+
+import msgspec
+
+from roomledger_events.rooms import Permission, RoomSettings
+from roomledger_events.tasks import Preference
+
+
+class _Command(msgspec.Struct, frozen=True, gc=False):
+    """A wish; who wants it and when comes with the context."""
+
+
+# -- The room itself: by the management API
+
+
+class CreateRoom(_Command, frozen=True):
+    """Let a room be. Answered with its settings as they are."""
+
+    room: str
+    service: str
+    settings: RoomSettings
+
+
+class ChangeRoom(_Command, frozen=True):
+    """Replace the settings. Answered with them; who is in already stays in, with the same permission."""
+
+    settings: RoomSettings
+
+
+class DeleteRoom(_Command, frozen=True):
+    """Let everybody leave, and nobody join any more."""
+
+
+class RevokeToken(_Command, frozen=True):
+    """Make a token void that was not used yet; one that was used has done all that it could."""
+
+    token: str
+
+
+# -- Its controller: by nodes, and by the time
+
+
+class TakeOverController(_Command, frozen=True):
+    """Decide for the room from here on. Answered with the `Controller`."""
+
+    worker: str
+    node: str
+
+
+class ReleaseController(_Command, frozen=True):
+    """Stop deciding for an empty room. Answered with whether the node is released."""
+
+    node: str
+
+
+# -- Its participants: by portals, and by the management API for `Drop` and `SetPermission`
+
+
+class Join(_Command, frozen=True):
+    """Let somebody in who shows a token. Answered with an `Admission`.
+
+    Attributes:
+        participant: The id that the portal made for this join; the same one with the same token is the same
+            join, however often it is asked for.
+        portal: Where the session is.
+        token: The token's id.
+        user: Who it claims to be; None leaves it to the token.
+        role: What it claims to be; None leaves it to the token.
+        origin: Where it comes from; None leaves it to the token.
+    """
+
+    participant: str
+    portal: str
+    token: str
+    user: str | None = None
+    role: str | None = None
+    origin: Preference | None = None
+
+
+class Leave(_Command, frozen=True):
+    """Let somebody out. Answered with whether there was somebody to leave.
+
+    Attributes:
+        participant: Who it is.
+        reason: ``logout``, ``disconnected`` or ``not_back``.
+        portal: The portal that says so: nothing happens if the session has moved to another; None for
+            wherever it is.
+    """
+
+    participant: str
+    reason: str
+    portal: str | None = None
+
+
+class Drop(_Command, frozen=True):
+    """Throw somebody out. Answered with whether there was somebody."""
+
+    participant: str
+    message: str | None = None
+
+
+class SetPermission(_Command, frozen=True):
+    """Change what somebody may do. Answered with the `Participant`."""
+
+    participant: str
+    permission: Permission
+
+
+class SendText(_Command, frozen=True):
+    """Say something to one participant, or to ``all``."""
+
+    sender: str
+    to: str
+    message: str
+
+
+class LoseConnection(_Command, frozen=True):
+    """Take note that somebody's connection to a portal was lost.
+
+    Attributes:
+        participant: Who it is.
+        portal: Where the connection was: nothing happens if the session has moved to another.
+        grace_ms: How long the room waits for the participant to come back, 1 ms to 24 h.
+    """
+
+    participant: str
+    portal: str
+    grace_ms: int = 60_000
+
+
+class Return(_Command, frozen=True):
+    """Take note that somebody is connected again, perhaps elsewhere. Answered with the `Participant`."""
+
+    participant: str
+    portal: str
+
+
+class EndAbsence(_Command, frozen=True):
+    """Let somebody out who was to be back by now. This one comes from the room's own deadlines."""
+
+    participant: str
+
+
+RoomCommand = (
+    CreateRoom
+    | ChangeRoom
+    | DeleteRoom
+    | RevokeToken
+    | TakeOverController
+    | ReleaseController
+    | Join
+    | Leave
+    | Drop
+    | SetPermission
+    | SendText
+    | LoseConnection
+    | Return
+    | EndAbsence
+)
