@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from roomledger_events.envelope import Address
+
 
 class Meta(NamedTuple):
     """What a command carries beside its arguments.
@@ -42,11 +44,17 @@ class Answer(NamedTuple):
 
     Attributes:
         value: The decision's answer.
-        sequence: The sequence that it reflects.
+        address: Where the last event of the decision stands, or of those before it where it led to none:
+            the answer reflects everything up to there.
     """
 
     value: Any
-    sequence: int
+    address: Address
+
+    @property
+    def sequence(self) -> int:
+        """The sequence of the commit that it reflects."""
+        return self.address.sequence
 
 
 class Waiting(NamedTuple):

@@ -26,7 +26,7 @@ from roomledger.event_store.store import EventStore
 from roomledger.runtime.answered import Answered
 from roomledger.runtime.commands import TIMER, Answer, Meta, Query, Waiting
 from roomledger.runtime.errors import Deposed
-from roomledger_events.envelope import MAX_BYTES, MAX_EVENTS, CommitTooLarge, Event, encoded_size
+from roomledger_events.envelope import MAX_BYTES, MAX_EVENTS, Address, CommitTooLarge, Event, encoded_size
 from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import GUARDED, Boundary, Kind
 
@@ -41,8 +41,15 @@ QUEUE_LIMIT = 20_000
 _RETRY_S = 0.5
 
 
+class _Decided(NamedTuple):
+    waiting: Waiting
+    decision: Decision
+    place: int
+    """Of the decision's last event in the commit, -1 for before them all."""
+
+
 class _Batch(NamedTuple):
-    decided: list[tuple[Waiting, Decision]]
+    decided: list[_Decided]
     events: list[Event]
 
 
@@ -239,8 +246,8 @@ class Writer(Generic[State, Command]):
             if batch.events and events and not self._fits(batch.events, size, events, weight):
                 break
             self._queue.popleft()
-            batch.decided.append((waiting, decision))
             batch.events.extend(events)
+            batch.decided.append(_Decided(waiting, decision, len(batch.events) - 1))
             size += weight
             for event in events:
                 self.state = self._decider.evolve(self.state, event)
@@ -248,6 +255,7 @@ class Writer(Generic[State, Command]):
 
     async def _commit(self, batch: _Batch) -> None:
         """See a batch through: store its events, then answer."""
+        before = Address(self.basis, MAX_EVENTS - 1)
         if batch.events:
             try:
                 await self._append(batch)
@@ -260,8 +268,12 @@ class Writer(Generic[State, Command]):
             except CommitTooLarge as large:
                 await self._take_back(batch, Refusal(Code.INVALID_ARGUMENT, str(large)))
                 return
-        for waiting, decision in batch.decided:
-            self._answer(waiting, decision)
+        for waiting, decision, place in batch.decided:
+            if decision.refusal is not None:
+                self._refuse(waiting, decision.refusal)
+            elif not waiting.answer.done():
+                address = before if place < 0 else Address(self.basis, place)
+                waiting.answer.set_result(Answer(decision.answer, address))
 
     @staticmethod
     def _fits(events: list[Event], size: int, more: list[Event], weight: int) -> bool:
@@ -314,7 +326,7 @@ class Writer(Generic[State, Command]):
                 break
             except LogUnavailable as error:
                 self._unavailable = Refusal(Code.LOG_UNAVAILABLE, str(error))
-                for waiting, _ in batch.decided:
+                for waiting, *_ in batch.decided:
                     self._refuse(waiting, self._unavailable)
                 self._refuse_all(self._unavailable)
                 log.warning("the log does not answer", boundary=str(boundary), error=str(error))
@@ -354,12 +366,12 @@ class Writer(Generic[State, Command]):
 
     async def _decide_again(self, batch: _Batch) -> None:
         """Put the commands of a lost commit back, on a state without what they would have done."""
-        self._queue.extendleft(waiting for waiting, _ in reversed(batch.decided))
+        self._queue.extendleft(each.waiting for each in reversed(batch.decided))
         await self._reload()
 
     async def _take_back(self, batch: _Batch, refusal: Refusal) -> None:
         """Refuse commands whose commit was not stored and never will be."""
-        for waiting, _ in batch.decided:
+        for waiting, *_ in batch.decided:
             self._refuse(waiting, refusal)
         await self._reload()
 
@@ -378,12 +390,6 @@ class Writer(Generic[State, Command]):
             raise Deposed(self.boundary)
 
     # -- Answers
-
-    def _answer(self, waiting: Waiting, decision: Decision) -> None:
-        if decision.refusal is not None:
-            self._refuse(waiting, decision.refusal)
-        elif not waiting.answer.done():
-            waiting.answer.set_result(Answer(decision.answer, self.basis))
 
     def _refuse(self, waiting: Waiting, refusal: Refusal) -> None:
         if refusal.retry_after_ms is not None:

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from roomledger.runtime.calls import Caller, Nothing, Request, RequestMeta
 from roomledger.sdk.arguments import PreferenceArgument, Word
 from roomledger_events.identifiers import Id
-from roomledger_events.rooms import Permission, View
+from roomledger_events.rooms import Permission
 from roomledger_events.tasks import Preference
 
 CONFERENCE: Final = "rpc.conference"
@@ -76,27 +76,27 @@ class RoomView(msgspec.Struct, kw_only=True, frozen=True):
 
     id: str
     name: str
-    views: tuple[View, ...]
+    views: tuple[str, ...]
     participants: tuple[ParticipantView, ...]
     streams: tuple[Any, ...] = ()
 
 
 class JoinedRoom(msgspec.Struct, kw_only=True, frozen=True):
-    """The reply to ``controller.join``; `sequence` is where the join stands in the log."""
+    """The reply to ``controller.join``; `seq` is where the join stands in the log, such as ``1042.3``."""
 
     id: str
     user: str
     role: str
     permission: Permission
     room: RoomView
-    sequence: int
+    seq: str
 
 
 class Participants(msgspec.Struct, kw_only=True, frozen=True):
     """The reply to ``controller.get_participants``."""
 
     participants: tuple[ParticipantView, ...]
-    sequence: int
+    seq: str
 
 
 class Conference:
