@@ -162,11 +162,17 @@ class Writer(Generic[State, Command]):
             tries: How often to read on and try again when somebody else writes at the same time.
 
         Raises:
+            Refusal: The state does not let it.
             Conflict: Somebody else wrote each time.
             LogUnavailable: The log could not be read or did not answer.
         """
         for left in reversed(range(tries)):
-            events, _ = self._events_of(self._decide(command, meta), meta)
+            decision = self._decide(command, meta)
+            if decision.refusal is not None:
+                raise decision.refusal
+            events, _ = self._events_of(decision, meta)
+            if not events:
+                break
             try:
                 sequence = await self._store.append(self.boundary, events, self._expected)
             except Conflict:

@@ -55,6 +55,7 @@ class LeaveRoom(Request, kw_only=True, frozen=True):
     room: Id
     participant: Id
     reason: Reason = "logout"
+    portal: Id | None = None
 
 
 class OfRoom(Request, kw_only=True, frozen=True):

@@ -44,7 +44,7 @@ class Liveness:
         return None if heard is None else heard.time
 
     def silent(self, monotonic: float) -> Iterator[tuple[str, int]]:
-        """Yield the workers that are lost, with their silence in milliseconds; the others are not looked at."""
+        """Yield the workers that are lost, with their silence in ms; the others are not looked at."""
         for worker, heard in self._heard.items():
             silence = round((monotonic - heard.monotonic) * 1000)
             if silence < self.lease_ms:

@@ -1,0 +1,135 @@
+"""The controller of one room: the shell around its rules.
+
+It folds the room from the log, appends that it decides from now on, and does so until another controller took
+over, the room was released, or it is told to stop.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from roomledger.domain.room import ROOM
+from roomledger.domain.room_commands import RoomCommand, TakeOverController
+from roomledger.domain.room_state import RoomState
+from roomledger.event_store.store import EventStore
+from roomledger.runtime.commands import Answer, Meta, Query
+from roomledger.runtime.errors import Deposed
+from roomledger.runtime.writer import Writer
+from roomledger_events.subjects import Boundary, Kind, Subjects
+
+SEQUENCE: Final = "Nats-Sequence"
+
+log = structlog.get_logger(__name__)
+
+
+class RoomController:
+    """Decides for one room.
+
+    Args:
+        broker: The connection that the feed is heard on.
+        store: The log.
+        subjects: The cluster's subjects.
+        room: Which room.
+        worker: The conference worker.
+        node: The node of that worker.
+        ended: Told when it decides no more, for whatever reason but `stop`.
+    """
+
+    def __init__(
+        self,
+        broker: Client,
+        store: EventStore,
+        subjects: Subjects,
+        *,
+        room: str,
+        worker: str,
+        node: str,
+        ended: Callable[["RoomController"], None],
+    ) -> None:
+        self.room = room
+        self._broker = broker
+        self._subjects = subjects
+        self._worker = worker
+        self._node = node
+        self._ended = ended
+        self._epoch = 0
+        self._heard: list[Subscription] = []
+        self._running: asyncio.Task[None] | None = None
+        self._writer: Writer[RoomState, RoomCommand] = Writer(
+            store,
+            Boundary(Kind.ROOM, room),
+            ROOM,
+            source=f"conference/{node}",
+            also=(Boundary(Kind.TOKEN, room),),
+            owns=self._owns,
+        )
+
+    async def start(self, meta: Meta) -> None:
+        """Take the room over.
+
+        Raises:
+            Refusal: There is no such room.
+            LogUnavailable: The log could not be read or did not answer.
+        """
+        try:
+            for kind in (Kind.ROOM, Kind.TOKEN):
+                subject = self._subjects.pattern(Boundary(kind, self.room), live=True)
+                self._heard.append(await self._broker.subscribe(subject, cb=self._hear))
+            await self._writer.load()
+            await self._writer.take_over(TakeOverController(self._worker, self._node), meta)
+        except BaseException:
+            await self._hear_no_more()
+            raise
+        self._epoch = self._writer.state.epoch
+        self._running = asyncio.create_task(self._run(), name=f"room {self.room}")
+
+    async def stop(self) -> None:
+        """Decide no more; the room stays as it is for the next controller."""
+        await self._hear_no_more()
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def decide(self, command: RoomCommand | Query, meta: Meta) -> Answer:
+        """Have a command decided.
+
+        Raises:
+            Refusal: It was refused, or the log is out of reach.
+        """
+        return await self._writer.submit(command, meta)
+
+    async def learn_of_token(self, token: str) -> None:
+        """Read on to the log's end if the token is not known yet.
+
+        Raises:
+            Refusal: The log is out of reach.
+        """
+        if not self._writer.state.tokens.knows(token):
+            await self._writer.catch_up()
+
+    def _owns(self, state: RoomState) -> bool:
+        return state.controller == (self._worker, self._node, self._epoch)
+
+    async def _hear(self, message: Msg) -> None:
+        self._writer.notice(int((message.headers or {}).get(SEQUENCE, "0")))
+
+    async def _hear_no_more(self) -> None:
+        heard, self._heard = self._heard, []
+        for subscription in heard:
+            if not self._broker.is_closed:
+                await subscription.unsubscribe()
+
+    async def _run(self) -> None:
+        try:
+            await self._writer.run()
+        except Deposed:
+            log.info("the room is decided elsewhere, or no more", room=self.room, node=self._node)
+        except Exception:
+            log.exception("the controller of a room failed", room=self.room, node=self._node)
+        await self._hear_no_more()
+        self._ended(self)
