@@ -1,6 +1,7 @@
 """What can go wrong with the log.
 
 EventStoreError
+├── NotConnected        no server could be reached at the first attempt, or it did not let us in
 ├── Conflict            somebody else appended to the boundary first
 ├── LogUnavailable      no answer in time; a commit that was under way may or may not be in the log
 ├── LogFull             the log has reached its size limit; nothing was stored
@@ -9,11 +10,33 @@ EventStoreError
 └── ServerTooOld        the server cannot keep such a log
 """
 
+import re
+from typing import Final
+
 from roomledger_events.subjects import Boundary
+
+_credentials: Final = re.compile(r"//[^/,@]*@")
 
 
 class EventStoreError(Exception):
     """What all errors of the log have in common."""
+
+
+class NotConnected(EventStoreError):
+    """No server could be reached at the first attempt, or it did not let us in.
+
+    Attributes:
+        url: Where the server was looked for, without credentials.
+        reason: What went wrong.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = _credentials.sub("//", url)
+        self.reason = reason
+        super().__init__(self.url, reason)
+
+    def __str__(self) -> str:
+        return f"no connection to nats-server at {self.url}: {self.reason}"
 
 
 class Conflict(EventStoreError):

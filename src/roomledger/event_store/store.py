@@ -1,11 +1,11 @@
 """What an event store is: four verbs over one log, and the bookmark of those who keep a position in it."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from roomledger.event_store.errors import LogReplaced
 from roomledger_events.envelope import Commit, Event
-from roomledger_events.subjects import EXPIRING, Boundary
+from roomledger_events.subjects import ANY, EXPIRING, GUARDED, Boundary
 
 Filter = Sequence[Boundary]
 """Boundaries, or patterns of them (name ``*``), that are read together in log order; empty means all."""
@@ -43,11 +43,45 @@ class Bookmark(NamedTuple):
         """Return the bookmark of one who has taken in everything up to and with this commit."""
         if commit is None:
             return cls(head.created)
-        event = commit.events[0].id if commit.events else ""
-        return cls(head.created, commit.sequence, event, commit.boundary.kind in EXPIRING)
+        return cls(head.created, commit.sequence, _first_id(commit), commit.boundary.kind in EXPIRING)
 
 
-class EventStore(Protocol):
+class ReadableLog(Protocol):
+    """One log of commits in one order, for those who only read it."""
+
+    def read(self, only: Filter = (), *, start: int = 1, until: int | None = None) -> AsyncGenerator[Commit]:
+        """Yield the commits that are there, in order, each once, up to and with `until` or the present end.
+
+        Raises:
+            LogUnavailable: The log could not be reached, for longer than the store's time limit.
+            LogReplaced: The log was replaced or went back since the store was opened or while it was read.
+        """
+        ...
+
+    def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
+        """Yield the commits from a sequence on, and those to come, in order, each once, for ever.
+
+        Lost connections are waited out; a slow reader holds nothing up and misses nothing. Whoever stops
+        following closes the generator (`contextlib.aclosing`).
+
+        Raises:
+            LogReplaced: The log was replaced since the store was opened, ends before `start` - 1, or went
+                back while it was followed.
+            LogUnavailable: The connection was closed for good.
+        """
+        ...
+
+    async def position(self) -> Head:
+        """Return where the log stands now.
+
+        Raises:
+            LogUnavailable: No answer came in time.
+            LogReplaced: The log is not there any more.
+        """
+        ...
+
+
+class EventStore(ReadableLog, Protocol):
     """One log of commits, in one order, with an expectation for each boundary."""
 
     async def append(
@@ -60,6 +94,9 @@ class EventStore(Protocol):
     ) -> int:
         """Store events together as one commit and return its sequence, when it is safe on disk.
 
+        The same events under the same expectation may be appended again at any time, for instance after
+        `LogUnavailable`: if they are in the log already, that is a success with the sequence that they have.
+
         Args:
             boundary: Whose commit it is.
             events: At least one, at most `envelope.MAX_EVENTS`.
@@ -67,60 +104,67 @@ class EventStore(Protocol):
             guard: Another boundary and its last sequence, which must hold for kinds that need no expectation.
 
         Raises:
-            Conflict: The boundary's last sequence is another one.
+            Conflict: The last sequence of the boundary, or of the guard, is another one.
             LogUnavailable: No answer came in time. The same commit may be sent again.
             LogFull: The log has reached its size limit.
+            LogMismatch: The log was changed so that it cannot take this commit.
             CommitTooLarge: It would exceed the limits of a commit.
-        """
-        ...
-
-    def read(self, only: Filter = (), *, start: int = 1, until: int | None = None) -> AsyncGenerator[Commit]:
-        """Yield the commits that are there, in order, each once, up to and with `until` or the present end.
-
-        Raises:
-            LogUnavailable: The log could not be reached, for longer than the store's time limit.
-        """
-        ...
-
-    def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
-        """Yield the commits from a sequence on, and those to come, in order, each once, for ever.
-
-        Lost connections are waited out; a slow reader holds nothing up and misses nothing.
-
-        Raises:
-            LogReplaced: The log was replaced or went back while it was followed.
-        """
-        ...
-
-    async def position(self) -> Head:
-        """Return where the log stands now.
-
-        Raises:
-            LogUnavailable: No answer came in time.
+            ValueError: There are no events, or an expectation where none belongs, or none where one does.
         """
         ...
 
 
-async def check(store: EventStore, bookmark: Bookmark) -> Head:
+async def check(log: ReadableLog, bookmark: Bookmark) -> Head:
     """Return where the log stands, having made sure that it is the one in which the bookmark was taken.
 
     Raises:
         LogReplaced: It is another log, or one that went back behind the bookmark or was written anew there.
         LogUnavailable: No answer came in time.
     """
-    head = await store.position()
+    head = await log.position()
     if head.created != bookmark.created:
         raise LogReplaced(f"it was created at {head.created}, the known one at {bookmark.created}")
     if head.sequence < bookmark.sequence:
         raise LogReplaced(f"it ends at sequence {head.sequence}, before the known {bookmark.sequence}")
     if bookmark.sequence == 0:
         return head
-    found: Any = None
-    async for commit in store.read(start=bookmark.sequence, until=bookmark.sequence):
+    found: Commit | None = None
+    async for commit in log.read(start=bookmark.sequence, until=bookmark.sequence):
         found = commit
     if found is None:
         if not bookmark.expires:
             raise LogReplaced(f"there is nothing at sequence {bookmark.sequence} any more")
-    elif not found.events or found.events[0].id != bookmark.event:
+    elif _first_id(found) != bookmark.event:
         raise LogReplaced(f"another event than {bookmark.event} stands at sequence {bookmark.sequence}")
     return head
+
+
+def _first_id(commit: Commit) -> str:
+    return commit.events[0].id if commit.events else ""
+
+
+def check_append(
+    boundary: Boundary, events: Sequence[Event], expected: int | None, guard: tuple[Boundary, int] | None
+) -> None:
+    """Make sure that a commit has what its kind needs; every store does this first.
+
+    Raises:
+        ValueError: It has not. The text says what is wrong.
+    """
+    if not events:
+        raise ValueError("a commit holds at least one event")
+    if boundary.kind in GUARDED:
+        if expected is None:
+            raise ValueError(f"{boundary} is appended to with the last sequence that is expected there")
+        if guard is not None:
+            raise ValueError(f"{boundary} has an expectation of its own and takes no guard")
+    elif expected is not None:
+        raise ValueError(f"{boundary} is appended to without expectation")
+    if guard is not None and guard[0].kind not in GUARDED:
+        raise ValueError(f"{guard[0]} has no expectation that could guard {boundary}")
+
+
+def without_overlaps(only: Filter) -> list[Boundary]:
+    """Return a filter without what it names twice, in its order."""
+    whole = {boundary.kind for boundary in only if boundary.name == ANY}
+    return list(dict.fromkeys(each for each in only if each.name == ANY or each.kind not in whole))
