@@ -1,8 +1,10 @@
 """Why a command is refused.
 
 Refusal
-    The one error of the domain. Its code is a word of the wire protocol; callers tell the cases apart by it.
+    What a caller gets. Its code is a word of the wire protocol; callers tell the cases apart by it.
     A refusal is an answer, not a fault: the process that gives it is well.
+UnknownStrategy (ValueError)
+    The settings name a strategy that does not exist; nothing is put in its place.
 
 Which codes there are: `Code`. Those in `RETRYABLE` may go away by waiting.
 """
@@ -72,3 +74,20 @@ class Refusal(Exception):
     def retry_after_ms(self) -> int | None:
         """How long to wait before asking again; None where waiting cannot mend it."""
         return RETRYABLE.get(self.code)
+
+
+class UnknownStrategy(ValueError):
+    """There is no strategy of this name.
+
+    Attributes:
+        name: What the settings say.
+        known: The names that there are.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+        super().__init__(name, known)
+
+    def __str__(self) -> str:
+        return f"there is no strategy {self.name!r}; there are {', '.join(self.known)}"

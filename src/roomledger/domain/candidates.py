@@ -1,0 +1,143 @@
+"""The workers of a purpose, indexed so that a decision looks at none but the first of those that match."""
+
+from typing import Final, NamedTuple
+
+from roomledger.domain.matching import Available, matcher_of
+from roomledger.domain.pools import InTurns, Key, Pool
+from roomledger.domain.purpose import PurposeSettings
+from roomledger.domain.strategies import STRATEGIES, RandomlyPick
+from roomledger.domain.worker import Worker
+from roomledger_events.tasks import Preference
+
+
+class Choice(NamedTuple):
+    """What a decision is made from.
+
+    Attributes:
+        ranked: The winner and up to three runners-up; empty where nobody can be chosen.
+        available: How many workers are available.
+        candidates: How many of them match.
+        refused: The rule → how many workers it refused.
+    """
+
+    ranked: list[Worker]
+    available: int
+    candidates: int
+    refused: dict[str, int]
+
+
+class Candidates:
+    """An index of workers by what they serve and by the order of the strategy.
+
+    Whoever changes a worker tells it by `settle`.
+    """
+
+    def __init__(self, settings: PurposeSettings) -> None:
+        self.matcher: Final = matcher_of(settings.purpose)
+        self.strategy: Final = STRATEGIES[settings.strategy]()
+        self.available = 0
+        self.unavailable: dict[str, int] = {}
+        self.needs: dict[object, int] = {}
+        self.pools: dict[Key, Pool] = {}
+        self._workers: dict[int, Worker] = {}
+
+    @property
+    def draws(self) -> bool:
+        """Whether the strategy leaves it to chance."""
+        return isinstance(self.strategy, RandomlyPick)
+
+    def join(self, worker: Worker) -> None:
+        """Take a worker in, available or not."""
+        pools = []
+        for key in self.matcher.places(worker.info.capacity):
+            pool = self.pools.get(key)
+            if pool is None:
+                pool = self.pools[key] = self.strategy.pool(key)
+            pool.members += 1
+            pools.append(pool)
+        worker.pools = tuple(pools)
+        worker.placed = None
+        worker.unavailable = worker.refused_by()
+        self._workers[worker.number] = worker
+        if worker.unavailable is None:
+            self._enter(worker)
+        else:
+            self._count(worker.unavailable, 1)
+
+    def leave(self, worker: Worker) -> None:
+        """Forget a worker."""
+        if worker.placed is None:
+            self._count(worker.unavailable or "", -1)
+        else:
+            self._leave(worker, worker.placed)
+        for pool in worker.pools:
+            pool.members -= 1
+            pool.forget(worker.number)
+            if not pool.members:
+                del self.pools[pool.key]
+        worker.pools = ()
+        del self._workers[worker.number]
+
+    def settle(self, worker: Worker) -> None:
+        """Take in that a worker has changed."""
+        placed, before = worker.placed, worker.unavailable
+        now = worker.unavailable = worker.refused_by()
+        if placed is None:
+            if now != before:
+                self._count(before or "", -1)
+                if now is None:
+                    self._enter(worker)
+                else:
+                    self._count(now, 1)
+        elif now is not None:
+            self._leave(worker, placed)
+            self._count(now, 1)
+        elif placed != worker.effective:
+            for pool in worker.pools:
+                pool.move(worker.number, placed, worker.effective)
+            worker.placed = worker.effective
+
+    def choose(self, preference: Preference, draw: float) -> Choice:
+        """Return who could serve a preference, and in what order."""
+        refused = {rule: count for rule, count in self.unavailable.items() if count}
+        if not self.available:
+            return Choice([], 0, 0, refused)
+        found = self.matcher.find(preference, Available(self.pools, self.needs, self.available))
+        refused.update(found.refused)
+        if not found.pools:
+            return Choice([], self.available, 0, refused)
+        numbers = self.strategy.choose(found.pools, self.matcher.class_of(preference), draw)
+        workers = self._workers
+        ranked = [workers[number] for number in numbers]
+        return Choice(ranked, self.available, sum(map(len, found.pools)), refused)
+
+    def remember(self, preference: Preference, worker: Worker, load: int) -> None:
+        """Let the strategy note that a worker was reserved, which had this effective load."""
+        place = None
+        if self.strategy.pool is InTurns:
+            place = self.pools.get(self.matcher.place(worker.info.capacity, preference))
+        self.strategy.remember(self.matcher.class_of(preference), worker.number, place, load)
+
+    def _enter(self, worker: Worker) -> None:
+        for pool in worker.pools:
+            pool.enter(worker.number, worker.effective)
+        worker.placed = worker.effective
+        self._count_available(worker, 1)
+
+    def _leave(self, worker: Worker, placed: int) -> None:
+        for pool in worker.pools:
+            pool.leave(worker.number, placed)
+        worker.placed = None
+        self._count_available(worker, -1)
+
+    def _count_available(self, worker: Worker, change: int) -> None:
+        self.available += change
+        for need in {pool.key[0] for pool in worker.pools}:
+            count = self.needs.get(need, 0) + change
+            if count:
+                self.needs[need] = count
+            else:
+                del self.needs[need]
+
+    def _count(self, rule: str, change: int) -> None:
+        self.unavailable[rule] = self.unavailable.get(rule, 0) + change

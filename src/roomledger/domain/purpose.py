@@ -1,0 +1,80 @@
+"""What is set for one purpose: how its workers are chosen, and for how long a task is held for one."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+from roomledger.domain.errors import UnknownStrategy
+from roomledger_events.identifiers import check_id
+
+MAX_RESERVE_MS: Final = 24 * 60 * 60 * 1000
+"""The longest time that a task can be reserved for, in milliseconds: a day."""
+
+
+class StrategyName(StrEnum):
+    """The strategies, by the names that stand in settings and in the log."""
+
+    LEAST_USED = "least-used"
+    MOST_USED = "most-used"
+    LAST_USED = "last-used"
+    ROUND_ROBIN = "round-robin"
+    RANDOMLY_PICK = "randomly-pick"
+    WEIGHT_ROBIN = "weight-robin"
+
+
+DEFAULT_STRATEGIES: Final = {
+    "video": StrategyName.LEAST_USED,
+    "analytics": StrategyName.LEAST_USED,
+    "audio": StrategyName.MOST_USED,
+    "sip": StrategyName.ROUND_ROBIN,
+    "streaming": StrategyName.ROUND_ROBIN,
+    "recording": StrategyName.RANDOMLY_PICK,
+}
+"""Purpose → its strategy where none is set; any other purpose has `LAST_USED`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeSettings:
+    """The settings of one purpose.
+
+    Attributes:
+        purpose: Its name, which stands in a subject of the log.
+        strategy: The name of the strategy that picks among the candidates.
+        task_load: What a reservation adds to a worker's load until the worker's next report; 0 adds nothing.
+        reserve_ms: How long a task is held when the request does not say it.
+        lease_ms: A worker that is silent for this long is lost.
+        load_threshold: A report is recorded if it differs by this much from the load reckoned with.
+    """
+
+    purpose: str
+    strategy: str
+    task_load: float = 0.005
+    reserve_ms: int = 60_000
+    lease_ms: int = 3_000
+    load_threshold: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            UnknownStrategy: There is no strategy of this name.
+            ValueError: The purpose is no id, or a figure is out of its range.
+        """
+        check_id(self.purpose)
+        if self.strategy not in set(StrategyName):
+            raise UnknownStrategy(self.strategy, tuple(StrategyName))
+        # A plain text: it goes into every decision's event, and an enumeration's member costs more to encode.
+        object.__setattr__(self, "strategy", StrategyName(self.strategy).value)
+        for name, figure in (("task_load", self.task_load), ("load_threshold", self.load_threshold)):
+            if not (math.isfinite(figure) and 0 <= figure <= 1):
+                raise ValueError(f"{name} of {self.purpose} is {figure}: it lies between 0 and 1")
+        if not 1 <= self.reserve_ms <= MAX_RESERVE_MS:
+            raise ValueError(f"reserve_ms of {self.purpose} is {self.reserve_ms}: 1 to {MAX_RESERVE_MS}")
+        if self.lease_ms < 1:
+            raise ValueError(f"lease_ms of {self.purpose} is {self.lease_ms}: it is at least 1")
+
+    @classmethod
+    def default(cls, purpose: str) -> Self:
+        """Return the settings of a purpose for which nothing is set."""
+        return cls(purpose, DEFAULT_STRATEGIES.get(purpose, StrategyName.LAST_USED))
