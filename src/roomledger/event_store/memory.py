@@ -1,4 +1,4 @@
-"""The event store in memory: the same contract, for tests of what lies above it, and what can befall a log."""
+"""The event store in memory: the same contract, and what can befall a log, for tests of what lies above."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -10,7 +10,7 @@ from roomledger.event_store.store import Bookmark, Filter, Head, check, check_ap
 from roomledger_events.catalogue import decode
 from roomledger_events.envelope import Commit, Event, encode
 from roomledger_events.identifiers import check_id
-from roomledger_events.subjects import ANY, GUARDED, Boundary, Kind
+from roomledger_events.subjects import ANY, Boundary, Kind
 
 
 class _Message(NamedTuple):
@@ -42,6 +42,8 @@ class MemoryStore:
         self._messages: dict[int, _Message] = {}
         self._sequence = 0
         self._last: dict[Boundary, int] = {}
+        self._appended: dict[tuple[str, ...], tuple[int, int | None]] = {}
+        self._bytes = 0
         self._waiting: set[asyncio.Event] = set()
         self._available = True
 
@@ -76,29 +78,35 @@ class MemoryStore:
         body = encode(events)
         await asyncio.sleep(0)  # others get their turn, as they do while a server is asked
         self._must_be_available(f"appending to {boundary}")
-        known = self._find(boundary, events, expected)
-        if known is not None:
-            return known
+        ids = tuple(event.id for event in events)
+        sequence, under = self._appended.get(ids, (0, None))
+        if sequence and under == expected and boundary.kind is not Kind.LOAD:
+            return sequence
         where, wanted = (boundary, expected) if guard is None else guard
         if wanted is not None and self._last.get(where, 0) != wanted:
             raise Conflict(where, wanted)
-        if sum(len(message.body) for message in self._messages.values()) + len(body) > self._max_bytes:
+        if self._bytes + len(body) > self._max_bytes:
             raise LogFull("maximum bytes exceeded")
-        return self.put(boundary, body)
+        sequence = self.put(boundary, body)
+        self._appended[ids] = sequence, expected
+        return sequence
 
     async def read(
         self, only: Filter = (), *, start: int = 1, until: int | None = None
     ) -> AsyncGenerator[Commit]:
         """Yield the commits that are there; see `EventStore.read`."""
+        wanted = without_overlaps(only)
         self._must_be_available("reading")
+        self._must_be_the_known_one()
         end = self._sequence if until is None else min(until, self._sequence)
         for sequence in range(max(start, 1), end + 1):
-            commit = self._commit(sequence, only)
+            commit = self._commit(sequence, wanted)
             if commit is not None:
                 yield commit
 
     async def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
         """Yield the commits from a sequence on and those to come; see `EventStore.follow`."""
+        wanted = without_overlaps(only)
         next_one = max(start, 1)
         if self._sequence < next_one - 1:
             raise LogReplaced(f"it ends at sequence {self._sequence}, before the known {next_one - 1}")
@@ -109,9 +117,10 @@ class MemoryStore:
             while True:
                 changed.clear()
                 if self._available:
+                    self._must_be_the_known_one()
                     await check(self, Bookmark.at(Head(self._known, 0), taken))
                     while next_one <= self._sequence and self._available:
-                        commit = self._commit(next_one, only)
+                        commit = self._commit(next_one, wanted)
                         next_one += 1
                         if commit is not None:
                             taken = commit
@@ -132,12 +141,14 @@ class MemoryStore:
         self._sequence += 1
         self._messages[self._sequence] = _Message(boundary, self._clock(), body)
         self._last[boundary] = self._sequence
+        self._bytes += len(body)
         self._wake()
         return self._sequence
 
     def expire(self, sequence: int) -> None:
         """Let a commit expire, as those of load reports and text messages do."""
         message = self._messages.pop(sequence)
+        self._bytes -= len(message.body)
         left = [other for other, each in self._messages.items() if each.boundary == message.boundary]
         self._last[message.boundary] = max(left, default=0)
 
@@ -147,6 +158,7 @@ class MemoryStore:
             if lost in self._messages:
                 self.expire(lost)
         self._sequence = sequence
+        self._appended = {ids: at for ids, at in self._appended.items() if at[0] <= sequence}
         self._wake()
 
     def replace(self) -> None:
@@ -155,29 +167,22 @@ class MemoryStore:
         self._replacements += 1
         self._wake()
 
-    def _find(self, boundary: Boundary, events: Sequence[Event], expected: int | None) -> int | None:
-        """Return where these events stand already: behind the expected sequence, or by their first id."""
-        if boundary.kind is Kind.LOAD:
-            return None
-        ids = [event.id for event in events]
-        for sequence in range((expected or 0) + 1, self._sequence + 1):
-            commit = self._commit(sequence, (boundary,))
-            if commit is not None:
-                if [event.id for event in commit.events] == ids:
-                    return sequence
-                if boundary.kind in GUARDED:
-                    return None
-        return None
+    def reopen(self) -> None:
+        """Take the log as it is now for the known one, as a store that is opened does."""
+        self._known = self.created
 
-    def _commit(self, sequence: int, only: Filter) -> Commit | None:
+    def _commit(self, sequence: int, wanted: Filter) -> Commit | None:
         message = self._messages.get(sequence)
         if message is None:
             return None
-        wanted = without_overlaps(only)
         boundary = message.boundary
         if wanted and boundary not in wanted and Boundary(boundary.kind, ANY) not in wanted:
             return None
         return decode(sequence, boundary, message.time, message.body)
+
+    def _must_be_the_known_one(self) -> None:
+        if self.created != self._known:
+            raise LogReplaced(f"it was created at {self.created}, the known one at {self._known}")
 
     def _must_be_available(self, what: str) -> None:
         if not self._available:

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from roomledger.event_store.errors import LogReplaced
 from roomledger_events.envelope import Commit, Event
+from roomledger_events.identifiers import check_id
 from roomledger_events.subjects import ANY, EXPIRING, GUARDED, Boundary
 
 Filter = Sequence[Boundary]
@@ -165,6 +166,13 @@ def check_append(
 
 
 def without_overlaps(only: Filter) -> list[Boundary]:
-    """Return a filter without what it names twice, in its order."""
+    """Return a filter without what it names twice, in its order.
+
+    Raises:
+        InvalidId: A name in it is neither ``*`` nor an id.
+    """
+    for boundary in only:
+        if boundary.name != ANY:
+            check_id(boundary.name)
     whole = {boundary.kind for boundary in only if boundary.name == ANY}
     return list(dict.fromkeys(each for each in only if each.name == ANY or each.kind not in whole))
