@@ -186,6 +186,11 @@ class Writer(Generic[State, Command]):
             break
         self._unavailable = None
 
+    def close(self) -> None:
+        """Refuse all that waits and all that comes."""
+        self._unavailable = Refusal(Code.NOT_READY, f"{self.boundary} is not decided here any more")
+        self._refuse_all(self._unavailable)
+
     # -- The loop
 
     async def run(self) -> None:
@@ -210,7 +215,7 @@ class Writer(Generic[State, Command]):
         finally:
             if timer is not None:
                 timer.cancel()
-            self._refuse_all(Refusal(Code.NOT_READY, f"{self.boundary} is not decided here any more"))
+            self.close()
 
     def _arm(self, timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
         if timer is not None:
@@ -392,7 +397,6 @@ class Writer(Generic[State, Command]):
 
     def _must_own(self) -> None:
         if not self._owns(self.state):
-            self._unavailable = Refusal(Code.NOT_READY, f"another one decides for {self.boundary} now")
             raise Deposed(self.boundary)
 
     # -- Answers

@@ -95,6 +95,14 @@ class Conference:
         except EventStoreError as error:
             log.warning("the log was not told that the node stopped", node=self.node.id, why=str(error))
 
+    async def failed(self) -> BaseException:
+        """Return what ended the work that cannot be mended here; nothing does so but a fault of ours."""
+        ended = self._laying_down
+        if ended is None:
+            raise RuntimeError("a conference worker is watched after its start")
+        await asyncio.wait({ended})
+        return ended.exception() or asyncio.CancelledError()
+
     async def _get_node(self, request: GetNode, meta: Meta) -> NodeFound:
         if await self.node.run(request.room, meta):
             about = self.node.id

@@ -94,6 +94,7 @@ class RoomController:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+        self._writer.close()
 
     async def decide(self, command: RoomCommand | Query, meta: Meta) -> Answer:
         """Have a command decided.

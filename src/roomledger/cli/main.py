@@ -1,0 +1,102 @@
+"""The command ``roomledger``."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any
+
+import pydantic
+import typer
+
+from roomledger import __version__, settings
+from roomledger.cli import log_lines
+from roomledger.cli.join import join
+from roomledger.cli.log import log
+from roomledger.cli.nats_context import nats_context
+from roomledger.cli.replay import replay
+from roomledger.cli.serve import PROCESSES, serve
+from roomledger.cli.token import token
+from roomledger.domain.errors import Refusal
+from roomledger.event_store.errors import EventStoreError
+from roomledger.runtime.errors import RuntimeFailure
+
+FAILURES = (EventStoreError, RuntimeFailure, Refusal, OSError, settings.UnknownSetting)
+"""What ends a command with one sentence: nothing is wrong with the program."""
+
+NatsUrl = Annotated[str | None, typer.Option("--nats", help="A server that is there already.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+
+app = typer.Typer(
+    name="roomledger",
+    help="A control plane for real-time rooms whose every change is an event in one log.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("token")(token)
+app.command("join")(join)
+app.command("replay")(replay)
+app.command("nats-context")(nats_context)
+app.add_typer(log, name="log")
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@app.command("serve")
+def serve_all(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+    """Run everything in one process, with a nats-server of its own unless one is named."""
+    _run(list(PROCESSES), nats, embedded=True, verbose=verbose)
+
+
+@app.command("cluster-manager")
+def cluster_manager(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+    """Run a cluster manager: it decides which worker gets which task."""
+    _run(["cluster-manager"], nats, embedded=False, verbose=verbose)
+
+
+@app.command("conference")
+def conference(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+    """Run a conference worker: its node decides for rooms."""
+    _run(["conference"], nats, embedded=False, verbose=verbose)
+
+
+@app.command("portal")
+def portal(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+    """Run a portal: clients connect to it."""
+    _run(["portal"], nats, embedded=False, verbose=verbose)
+
+
+@app.command("management-api")
+def management_api(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+    """Run a management API: it creates rooms and hands tokens out."""
+    _run(["management-api"], nats, embedded=False, verbose=verbose)
+
+
+def _run(names: Sequence[str], nats: str | None, *, embedded: bool, verbose: bool) -> None:
+    log_lines.set_up(verbose=verbose)
+    raise typer.Exit(_loop(serve(settings.load(nats_url=nats), names, embedded=embedded)))
+
+
+def _loop(work: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop  # noqa: PLC0415  - it is not to be had everywhere
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def main() -> None:
+    """Run the command line; what can be told in a sentence is told in one, without a traceback."""
+    try:
+        app()
+    except pydantic.ValidationError as error:
+        for problem in error.errors():
+            place = ".".join(map(str, problem["loc"]))
+            print(f"roomledger: setting {place}: {problem['msg']}", file=sys.stderr)  # noqa: T201  - for people
+        raise SystemExit(2) from None
+    except FAILURES as error:
+        print(f"roomledger: {error}", file=sys.stderr)  # noqa: T201  - for people
+        raise SystemExit(1) from None

@@ -1,0 +1,93 @@
+"""What every manager does while it is not the active one: it follows the log, ready to take over."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from roomledger.domain.decider import Decider
+from roomledger.domain.scheduler_state import SchedulerState
+from roomledger.event_store.store import EventStore
+from roomledger_events.envelope import Commit
+from roomledger_events.subjects import ANY, Boundary, Kind
+
+READS: Final = (Boundary(Kind.SCHEDULER, ANY), Boundary(Kind.LOAD, ANY))
+
+
+@dataclass(slots=True)
+class Followed:
+    """The state of one purpose.
+
+    Attributes:
+        state: What the log has led to.
+        sequence: The last sequence of the purpose's boundary in it.
+    """
+
+    state: SchedulerState
+    sequence: int = 0
+
+
+class Following:
+    """Folds the states of all purposes.
+
+    Args:
+        store: The log.
+        decider: Returns the rules of a purpose.
+    """
+
+    def __init__(self, store: EventStore, decider: Callable[[str], Decider[SchedulerState, Any]]) -> None:
+        self.purposes: dict[str, Followed] = {}
+        self.sequence = 0
+        self._store = store
+        self._decider = decider
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> "asyncio.Task[None]":
+        """Follow in the background, from where it stopped; the task ends only by a failure."""
+        self._task = asyncio.create_task(self._follow(), name="following the log")
+        return self._task
+
+    async def stop(self) -> None:
+        """Follow no more.
+
+        Raises:
+            LogReplaced: The log that was followed was replaced.
+        """
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def catch_up(self) -> None:
+        """Read to the log's present end; not while it follows in the background.
+
+        Raises:
+            LogUnavailable: The log could not be read.
+        """
+        head = await self._store.position()
+        async for commit in self._store.read(READS, start=self.sequence + 1, until=head.sequence):
+            self._take_in(commit)
+        self.sequence = max(self.sequence, head.sequence)
+
+    def restart(self) -> None:
+        """Forget everything, to begin again at the log's beginning."""
+        self.purposes, self.sequence = {}, 0
+
+    async def _follow(self) -> None:
+        async with contextlib.aclosing(self._store.follow(READS, start=self.sequence + 1)) as commits:
+            async for commit in commits:
+                self._take_in(commit)
+
+    def _take_in(self, commit: Commit) -> None:
+        name = commit.boundary.name
+        decider = self._decider(name)
+        followed = self.purposes.get(name)
+        if followed is None:
+            followed = self.purposes[name] = Followed(decider.initial())
+        for event in commit.events:
+            followed.state = decider.evolve(followed.state, event)
+        if commit.boundary.kind is Kind.SCHEDULER:
+            followed.sequence = commit.sequence
+        self.sequence = commit.sequence
