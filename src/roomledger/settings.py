@@ -64,6 +64,7 @@ class Settings(BaseSettings):
         log_replicas: How many servers keep the log: 1 or 3.
         api_port: Of the management API.
         portal_port: Of the portal's native WebSocket listener.
+        portal_connections: How many clients a portal takes; its load is the share of these that it has.
         socketio_port: Of the portal's listener for existing clients.
         service_id: The first service's id; made up where it is not given.
         service_key: The first service's key; made up where it is not given.
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     log_replicas: Annotated[int, Field(ge=1, le=5)] = 1
     api_port: Port = 3000
     portal_port: Port = 8080
+    portal_connections: Annotated[int, Field(ge=1)] = 10_000
     socketio_port: Port = 8081
     service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     service_key: SecretStr | None = None

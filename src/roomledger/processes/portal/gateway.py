@@ -1,0 +1,151 @@
+"""The native gateway: a WebSocket server around sessions.
+
+It keeps strangers out, and gives each client a connection of its own, which does the rest.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from roomledger.processes.portal import native
+from roomledger.processes.portal.client_connection import CLOSE_LIMIT_S, ClientConnection
+from roomledger.processes.portal.errors import CannotListen
+from roomledger.processes.portal.lobby import Lobby
+from roomledger.processes.portal.session_effects import CloseCode
+
+PING_S: Final = 25.0
+PING_LIMIT_S: Final = 20.0
+OPEN_LIMIT_S: Final = 10.0
+log = structlog.get_logger(__name__)
+
+
+class Gateway:
+    """Listens for clients.
+
+    Args:
+        login_s: A connection that has not logged in by then is closed, in seconds.
+        max_message: The longest message of a client, in bytes.
+        limit: How many connections there may be.
+    """
+
+    def __init__(self, *, login_s: float, max_message: int, limit: int) -> None:
+        self._login_s = login_s
+        self._max_message = max_message
+        self._limit = limit
+        self._lobby: Lobby | None = None
+        self._server: Server | None = None
+        self._connections: set[ClientConnection] = set()
+        self._errands: set[asyncio.Task[Any]] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    async def bind(self, host: str, port: int) -> int:
+        """Take an address, without serving anybody yet, and return its port.
+
+        Args:
+            host: The address.
+            port: 0 for any free one.
+
+        Raises:
+            CannotListen: The address cannot be had.
+        """
+        try:
+            self._server = await serve(
+                self._serve,
+                host,
+                port,
+                start_serving=False,
+                subprotocols=[Subprotocol(native.SUBPROTOCOL)],
+                process_request=self._look_at,
+                compression=None,
+                server_header=None,
+                open_timeout=OPEN_LIMIT_S,
+                ping_interval=PING_S,
+                ping_timeout=PING_LIMIT_S,
+                close_timeout=CLOSE_LIMIT_S,
+                max_size=self._max_message,
+                logger=_quiet(),
+            )
+        except OSError as error:
+            raise CannotListen(host, port, error.strerror or str(error)) from error
+        bound: int = next(iter(self._server.sockets)).getsockname()[1]
+        return bound
+
+    async def open(self, lobby: Lobby) -> None:
+        """Serve clients.
+
+        Args:
+            lobby: Has done what their sessions want.
+        """
+        if self._server is None:
+            raise RuntimeError("there is no address yet: bind first")
+        self._lobby = lobby
+        await self._server.start_serving()
+
+    async def stop(self) -> None:
+        """Close all connections, let nobody in any more, and wait for the answers of those who are asked."""
+        if self._server is None:
+            return
+        for connection in list(self._connections):
+            connection.end(CloseCode.RESTART, "the portal stops")
+        self._server.close()
+        await self._server.wait_closed()
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=CLOSE_LIMIT_S)
+        for errand in self._errands:
+            errand.cancel()
+
+    def spawn(self, errand: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Carry something out beside the connection that it belongs to."""
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("something failed at the portal", exc_info=error)
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        if self._lobby is None:
+            raise RuntimeError("nobody is served before `open`")
+        connection = ClientConnection(socket, self._lobby, self.spawn)
+        self._connections.add(connection)
+        try:
+            await connection.run(self._login_s)
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            self._connections.discard(connection)
+
+    def _look_at(self, socket: ServerConnection, request: Request) -> Response | None:
+        if "websocket" not in request.headers.get("Upgrade", "").lower():
+            answer = socket.respond(
+                426,
+                "This is a roomledger portal. Clients talk to it over WebSocket, with the subprotocol"
+                f" {native.SUBPROTOCOL}.\n",
+            )
+            answer.headers["Upgrade"] = "websocket"
+            return answer
+        if len(self._connections) >= self._limit:
+            return socket.respond(503, "This portal is full; ask for another token, or come back later.\n")
+        return None
+
+
+def _quiet() -> logging.Logger:
+    """Return a log for websockets that does not tell of each stranger who knocks on the port."""
+    quiet = logging.getLogger("roomledger.portal.websockets")
+    quiet.setLevel(logging.ERROR)
+    if not quiet.filters:
+        quiet.addFilter(lambda record: "handshake failed" not in record.getMessage())
+    return quiet

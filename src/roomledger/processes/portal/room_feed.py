@@ -1,0 +1,206 @@
+"""What happens in a room, told to all of its participants who are here: one follower of the log for a room.
+
+Everybody gets exactly what came after the own join. The follower starts at the first one's join; whoever
+comes later gets what it has missed from the last commits, which are kept for a while, or else from the log.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import structlog
+
+from roomledger.event_store.errors import LogUnavailable
+from roomledger.event_store.store import EventStore
+from roomledger.processes.portal.notifications import News, Roster, take_in
+from roomledger.sdk.rooms import JoinedRoom
+from roomledger_events.envelope import Address
+from roomledger_events.subjects import Boundary, Kind
+
+KEPT: Final = 512
+"""How many notifications of a room are kept for those who are about to come."""
+_PAUSE_S: Final = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+class _Told(NamedTuple):
+    sequence: int
+    news: list[News]
+
+
+class _Listener:
+    """One participant.
+
+    Args:
+        joined: The answer to its join.
+        tell: Takes what it is told.
+    """
+
+    def __init__(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
+        self.since = Address.parse(joined.seq)
+        self.catching_up: asyncio.Task[None] | None = None
+        self._participant = joined.id
+        self._tell = tell
+        self._late: list[_Told] = []
+
+    def hear(self, told: _Told) -> None:
+        """Take a commit that the follower has come to."""
+        if self.catching_up is None:
+            self.take(told)
+        else:
+            self._late.append(told)
+
+    def take(self, told: _Told) -> None:
+        """Tell what a commit means, as far as it came after the join."""
+        if told.sequence < self.since.sequence:
+            return
+        for each in told.news:
+            if each.notification.address <= self.since:
+                continue
+            try:
+                self._tell(each)
+            except Exception:
+                log.exception("a participant could not be told", participant=self._participant)
+
+    def caught_up(self) -> None:
+        """Go on with what the follower came to in the meantime."""
+        self.catching_up = None
+        late, self._late = self._late, []
+        for told in late:
+            self.take(told)
+
+
+class RoomFeed:
+    """Follows one room.
+
+    Args:
+        store: The log.
+        room: Which room.
+        failed: Told if the log cannot be followed any more.
+    """
+
+    def __init__(self, store: EventStore, room: str, failed: Callable[[Exception], None]) -> None:
+        self.room = room
+        self._store = store
+        self._only = (Boundary(Kind.ROOM, room),)
+        self._failed = failed
+        self._listeners: dict[str, _Listener] = {}
+        self._roster: Roster = {}
+        self._recent: deque[_Told] = deque()
+        self._kept = 0
+        self._complete_from = 0
+        self._position = 0
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
+    def add(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
+        """Tell a participant of all that came and comes after its join."""
+        listener = _Listener(joined, tell)
+        self._listeners[joined.id] = listener
+        since = listener.since.sequence
+        if self._following is None:
+            self._roster = _roster(joined)
+            self._complete_from, self._position = since, since - 1
+            self._following = asyncio.create_task(self._follow(since), name=f"feed of {self.room}")
+        elif since > self._position:
+            pass  # the follower comes to its join by itself
+        elif since >= self._complete_from:
+            for told in self._recent:
+                listener.take(told)
+        else:
+            listener.catching_up = asyncio.create_task(
+                self._catch_up(listener, _roster(joined), self._position), name=f"catching up in {self.room}"
+            )
+
+    def remove(self, participant: str) -> None:
+        """Tell a participant no more; the last one takes the follower along."""
+        listener = self._listeners.pop(participant, None)
+        if listener is not None and listener.catching_up is not None:
+            listener.catching_up.cancel()
+        if not self._listeners and self._following is not None:
+            self._following.cancel()
+
+    async def _follow(self, start: int) -> None:
+        try:
+            async with contextlib.aclosing(self._store.follow(self._only, start=start)) as commits:
+                async for commit in commits:
+                    told = _Told(commit.sequence, take_in(commit, self._roster))
+                    self._position = commit.sequence
+                    if not told.news:
+                        continue
+                    self._keep(told)
+                    for listener in list(self._listeners.values()):
+                        listener.hear(told)
+        except Exception as error:
+            log.exception("a room cannot be followed any more", room=self.room)
+            self._failed(error)
+
+    def _keep(self, told: _Told) -> None:
+        self._recent.append(told)
+        self._kept += len(told.news)
+        while self._kept > KEPT and len(self._recent) > 1:
+            oldest = self._recent.popleft()
+            self._kept -= len(oldest.news)
+            self._complete_from = oldest.sequence + 1
+
+    async def _catch_up(self, listener: _Listener, roster: Roster, until: int) -> None:
+        """Tell a participant from the log what the follower had passed already when it came."""
+        start = listener.since.sequence
+        while start <= until:
+            try:
+                async with contextlib.aclosing(
+                    self._store.read(self._only, start=start, until=until)
+                ) as commits:
+                    async for commit in commits:
+                        listener.take(_Told(commit.sequence, take_in(commit, roster)))
+                        start = commit.sequence + 1
+                break
+            except LogUnavailable as error:
+                log.warning("a participant cannot be told what it missed yet", room=self.room, why=str(error))
+                await asyncio.sleep(_PAUSE_S)
+        listener.caught_up()
+
+
+def _roster(joined: JoinedRoom) -> Roster:
+    return {who.id: who for who in joined.room.participants}
+
+
+class RoomFeeds:
+    """The rooms that are followed here.
+
+    Args:
+        store: The log.
+        failed: Told if the log cannot be followed any more.
+    """
+
+    def __init__(self, store: EventStore, failed: Callable[[Exception], None]) -> None:
+        self._store = store
+        self._failed = failed
+        self._feeds: dict[str, RoomFeed] = {}
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def add(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
+        """Tell a participant of all that came and comes after its join."""
+        room = joined.room.id
+        feed = self._feeds.get(room)
+        if feed is None:
+            feed = self._feeds[room] = RoomFeed(self._store, room, self._failed)
+        feed.add(joined, tell)
+
+    def remove(self, room: str, participant: str) -> None:
+        """Tell a participant no more."""
+        feed = self._feeds.get(room)
+        if feed is None:
+            return
+        feed.remove(participant)
+        if not feed.is_heard:
+            del self._feeds[room]
