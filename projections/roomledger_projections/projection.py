@@ -1,0 +1,140 @@
+"""What a projection is: a part of what we know, as tables, a fold and queries, in a value without I/O.
+
+The fold is a list of changes, each a statement that one type of event causes.  It never refuses: what is in
+the log has happened, so a statement that finds no row to change changes none.  Foreign keys are declared for
+those who look at the tables; they are not enforced, since the row they point to may have been unreadable.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final, NamedTuple, TypeVar
+
+from roomledger_events.envelope import Commit, Event, Payload, to_json
+from roomledger_events.subjects import Kind
+
+P = TypeVar("P", bound=Payload)
+Values = tuple[Any, ...]
+Row = dict[str, Any]
+"""A row as it is shown: by column name, JSON columns read."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a projection.
+
+    Attributes:
+        columns: Name → ``str``, ``int``, ``float`` or ``bool``.
+        key: The primary key's columns.
+        references: Foreign keys: columns, the table that they point to, its columns.
+        indexes: Columns to look rows up by, beside the key.
+    """
+
+    columns: Mapping[str, type]
+    key: tuple[str, ...]
+    references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+
+class Change(NamedTuple):
+    """What one type of event changes.
+
+    Attributes:
+        cause: The type of event.
+        statement: The SQL of the change.
+        values: The values of its parameters; where `many` is set, those of each time that it runs.
+        many: Whether the statement runs once for each row that the event tells of.
+    """
+
+    cause: type[Payload]
+    statement: str
+    values: Callable[[Commit, Event, Any], Any]
+    many: bool = False
+
+
+def on(cause: type[P], statement: str, values: Callable[[Commit, Event, P], Values]) -> Change:
+    """Return the change that runs a statement once for each event of a type."""
+    return Change(cause, statement, values)
+
+
+def each(cause: type[P], statement: str, rows: Callable[[Commit, Event, P], Iterable[Values]]) -> Change:
+    """Return the change that runs a statement for each of the rows that an event tells of."""
+    return Change(cause, statement, rows, many=True)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A part of what we know.
+
+    Attributes:
+        name: Its name, which is its file's too.
+        version: Grows with every change of the tables or of the fold; a file of another version is rebuilt.
+        tables: Name → table.
+        fold: The changes, in the order in which those of one event are made.
+        queries: What it can be asked: functions whose first argument is a connection to its file.
+    """
+
+    name: str
+    version: int
+    tables: Mapping[str, Table]
+    fold: Sequence[Change]
+    queries: Sequence[Callable[..., Any]]
+
+    @cached_property
+    def changes(self) -> dict[type[Payload], tuple[Change, ...]]:
+        """Type of event → its changes."""
+        causes = dict.fromkeys(change.cause for change in self.fold)
+        return {cause: tuple(change for change in self.fold if change.cause is cause) for cause in causes}
+
+    @cached_property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of boundaries whose events it folds."""
+        return frozenset(change.cause.kind for change in self.fold)
+
+
+def put(table: str, key: str, columns: str = "", *, once: str = "") -> str:
+    """Return the statement that inserts a row, or sets these columns of the one with that key.
+
+    Its parameters are the key's columns, then the others, then those that are set once.
+
+    Args:
+        table: Its name.
+        key: The key's columns, with blanks between them.
+        columns: Those that are set in either case, likewise.
+        once: Those that a row which is there keeps.
+    """
+    keys, others = key.split(), columns.split()
+    names = [*keys, *others, *once.split()]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in others)
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  - names from the code
+        f" ON CONFLICT ({', '.join(keys)}) DO {f'UPDATE SET {changed}' if changed else 'NOTHING'}"
+    )
+
+
+_WHOLE_SECOND: Final = len("2026-01-01T00:00:00Z")
+
+
+def moment(time: datetime | None) -> str | None:
+    """Return a time as it stands in the tables: RFC 3339, UTC; such texts sort as the times do."""
+    if time is None:
+        return None
+    if time.tzinfo is not UTC:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    text = to_json(time)[1:-1]  # ten times as fast as isoformat
+    return text if len(text) > _WHOLE_SECOND else f"{text[:-1]}.000000Z"
+
+
+def rows(db: sqlite3.Connection, query: str, *values: object) -> list[Row]:
+    """Return the rows that a query finds."""
+    cursor = db.execute(query, values)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def where(**columns: object) -> tuple[str, list[object]]:
+    """Return the condition that columns have these values, and its parameters; None is not asked for."""
+    asked = {name: value for name, value in columns.items() if value is not None}
+    return " AND ".join(f"{name} = ?" for name in asked) or "TRUE", list(asked.values())

@@ -1,0 +1,89 @@
+"""Tokens: issued, used, revoked, and by whom. That one has expired is for the asker's clock to say.
+
+The deletion of a room revokes its tokens that were still good.
+"""
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+
+from roomledger_events.envelope import Commit, Event
+from roomledger_events.rooms import ParticipantJoined, RoomDeleted
+from roomledger_events.tokens import TokenIssued, TokenRevoked
+from roomledger_projections.projection import Projection, Row, Table, Values, moment, on, put, rows, where
+
+# -- Tables
+
+TABLES: Final = {
+    "tokens": Table(
+        {
+            "id": str, "room": str, "service": str, "user": str, "role": str, "state": str,
+            "portal": str, "code": str, "isp": str, "region": str, "issued_at": str, "issued_sequence": int,
+            "generation": int, "expires_at": str, "used_by": str, "used_at": str, "revoked_by": str,
+            "revoked_at": str,
+        },
+        ("id",), indexes=(("room", "state"),),
+    ),
+}  # fmt: skip  # a table is read at a glance
+
+# -- Fold
+
+_ISSUE: Final = put(
+    "tokens",
+    "id",
+    "room service user role state portal code isp region issued_at issued_sequence generation expires_at",
+)
+_USE: Final = "UPDATE tokens SET state = 'used', used_by = ?, used_at = ? WHERE id = ?"
+_REVOKE: Final = """UPDATE tokens SET state = CASE state WHEN 'issued' THEN 'revoked' ELSE state END,
+    revoked_by = ?, revoked_at = ? WHERE id = ? AND revoked_at IS NULL"""
+_REVOKE_ALL: Final = """UPDATE tokens SET state = 'revoked', revoked_by = ?, revoked_at = ?
+    WHERE room = ? AND state = 'issued' AND expires_at > ?"""
+
+
+def _issued(c: Commit, e: Event, d: TokenIssued) -> Values:
+    asked = (d.room, d.service, d.user, d.role, "issued", d.portal, d.code, d.origin.isp, d.origin.region)
+    return (d.token, *asked, moment(e.time), c.sequence, d.generation, moment(d.expires_at))
+
+
+def _voided(c: Commit, e: Event, _: RoomDeleted) -> Values:
+    time = moment(e.time)
+    return (e.actor, time, c.boundary.name, time)
+
+
+# e: the event, d: its data
+FOLD: Final = (
+    on(TokenIssued, _ISSUE, _issued),
+    on(ParticipantJoined, _USE, lambda _, e, d: (d.participant, moment(e.time), d.token)),
+    on(TokenRevoked, _REVOKE, lambda _, e, d: (e.actor, moment(e.time), d.token)),
+    on(RoomDeleted, _REVOKE_ALL, _voided),
+)
+
+# -- Queries
+
+_SHOWN: Final = """SELECT *, CASE WHEN state = 'issued' AND expires_at <= ? THEN 'expired' ELSE state END
+    AS state FROM tokens"""
+
+
+def token(db: sqlite3.Connection, token_id: str, now: datetime) -> Row | None:
+    """Return a token, None if there is none; its state may be ``expired`` too."""
+    return next(iter(rows(db, f"{_SHOWN} WHERE id = ?", moment(now), token_id)), None)
+
+
+def tokens_of(
+    db: sqlite3.Connection, now: datetime, room: str | None = None, *, limit: int = -1, offset: int = 0
+) -> list[Row]:
+    """Return the tokens of a room, or all, in the order in which they were issued.
+
+    Args:
+        db: The projection's file.
+        now: When an unused token is expired is measured by it.
+        room: Its id.
+        limit: At most so many; -1 for all.
+        offset: How many to leave out before.
+    """
+    such, values = where(room=room)
+    asked = f"{_SHOWN} WHERE {such} ORDER BY issued_sequence, rowid LIMIT ? OFFSET ?"
+    return rows(db, asked, moment(now), *values, limit, offset)
+
+
+TOKENS: Final = Projection("tokens", 1, TABLES, FOLD, (token, tokens_of))

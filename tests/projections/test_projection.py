@@ -1,0 +1,80 @@
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from roomledger_events.catalogue import CATALOGUE
+from roomledger_events.subjects import Kind
+from roomledger_events.tasks import SchedulingRefused
+from roomledger_events.workers import WorkerDrainDeadlineReached
+from roomledger_projections import PROJECTIONS
+from roomledger_projections.projection import Projection, moment, put, rows, where
+
+
+def test_a_time_is_shown_in_utc_to_the_microsecond() -> None:
+    berlin = timezone(timedelta(hours=2))
+    assert moment(datetime(2026, 1, 1, 2, 0, 0, 5, tzinfo=berlin)) == "2026-01-01T00:00:00.000005Z"
+
+
+def test_a_whole_second_is_shown_as_wide_as_any_other_time() -> None:
+    assert moment(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000000Z"
+
+
+def test_a_time_without_zone_is_taken_for_utc() -> None:
+    assert moment(datetime(2026, 1, 1)) == "2026-01-01T00:00:00.000000Z"  # noqa: DTZ001  - what is tested
+
+
+def test_no_time_is_shown_as_none() -> None:
+    assert moment(None) is None
+
+
+@pytest.fixture
+def db() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:")
+    db.execute(
+        "CREATE TABLE seats (row TEXT, number TEXT, guest TEXT, since TEXT, PRIMARY KEY (row, number))"
+    )
+    return db
+
+
+def test_putting_a_row_inserts_it(db: sqlite3.Connection) -> None:
+    db.execute(put("seats", "row number", "guest", once="since"), ("a", "1", "Ada", "noon"))
+    assert rows(db, "SELECT * FROM seats") == [{"row": "a", "number": "1", "guest": "Ada", "since": "noon"}]
+
+
+def test_putting_a_row_again_sets_all_but_what_is_set_once(db: sqlite3.Connection) -> None:
+    statement = put("seats", "row number", "guest", once="since")
+    db.execute(statement, ("a", "1", "Ada", "noon"))
+    db.execute(statement, ("a", "1", "Bob", "midnight"))
+    assert rows(db, "SELECT guest, since FROM seats") == [{"guest": "Bob", "since": "noon"}]
+
+
+def test_putting_a_bare_key_leaves_a_row_that_is_there_as_it_is(db: sqlite3.Connection) -> None:
+    db.execute(put("seats", "row number", "guest"), ("a", "1", "Ada"))
+    db.execute(put("seats", "row number"), ("a", "1"))
+    assert rows(db, "SELECT guest FROM seats") == [{"guest": "Ada"}]
+
+
+def test_a_condition_names_only_what_is_asked_for() -> None:
+    assert where(row="a", number=None) == ("row = ?", ["a"])
+    assert where(row=None) == ("TRUE", [])
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda projection: projection.name)
+def test_a_projection_folds_only_events_of_the_catalogue(projection: Projection) -> None:
+    assert {cause.__name__ for cause in projection.changes} <= set(CATALOGUE)
+
+
+def test_every_event_but_refusals_texts_and_reminders_is_folded_by_some_projection() -> None:
+    folded = {cause.__name__ for projection in PROJECTIONS for cause in projection.changes}
+    left_out = {"JoinRefused", SchedulingRefused.__name__, "TextSent", WorkerDrainDeadlineReached.__name__}
+    assert set(CATALOGUE) - folded == left_out
+
+
+def test_a_projection_reads_the_kinds_of_boundaries_whose_events_it_folds() -> None:
+    kinds = {projection.name: projection.kinds for projection in PROJECTIONS}
+    assert kinds == {
+        "cluster": {Kind.SCHEDULER, Kind.LOAD, Kind.NODES},
+        "rooms": {Kind.ROOM},
+        "tokens": {Kind.TOKEN, Kind.ROOM},
+    }
