@@ -15,7 +15,6 @@ from roomledger.runtime.data_directory import DataDirectory
 from roomledger.runtime.nats_credentials import INBOX_PREFIX
 from roomledger.runtime.nats_server import EmbeddedNats
 
-
 TOO_OLD = Path(__file__).parents[2] / ".tools" / "nats-server-2.11" / "bin" / "nats-server"
 """A nats-server that roomledger refuses; `make test` puts it there."""
 
