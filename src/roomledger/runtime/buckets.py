@@ -96,6 +96,18 @@ class Bucket:
 
         return await self._ask(create, f"writing {key} of {self._name}")
 
+    async def put(self, key: str, value: bytes) -> None:
+        """Write an entry, whether there is one or not.
+
+        Raises:
+            LogUnavailable: The broker did not answer; it may have been written.
+        """
+
+        async def put(bucket: KeyValue) -> None:
+            await bucket.put(key, value)
+
+        await self._ask(put, f"writing {key} of {self._name}")
+
     async def update(self, key: str, value: bytes, revision: int) -> bool:
         """Replace an entry unless it changed since that revision; return whether it was replaced.
 

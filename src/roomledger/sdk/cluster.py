@@ -210,11 +210,12 @@ class Cluster:
         *,
         reserve_ms: int | None = None,
         meta: RequestMeta | None = None,
+        time_limit: float | None = None,
     ) -> Scheduled:
-        """Have a worker reserved for a task, or learn which one has it."""
+        """Have a worker reserved for a task, or learn which one has it; `time_limit` is in seconds."""
         argument = msgspec.convert(preference or Preference(), PreferenceArgument, from_attributes=True)
         request = Schedule(purpose=purpose, task=task, preference=argument, reserve_ms=reserve_ms, meta=meta)
-        return await self._call("schedule", request, Scheduled)
+        return await self._caller.call(f"{self._prefix}.schedule", request, Scheduled, time_limit=time_limit)
 
     async def unschedule(self, worker: str, task: str, meta: RequestMeta | None = None) -> None:
         """Give a reservation up."""

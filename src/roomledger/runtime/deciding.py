@@ -1,0 +1,140 @@
+"""Deciding once: read a boundary, decide, append with the expectation, and on a conflict again.
+
+That is for those who write before or beside a boundary's writer, and rarely: each decision reads the
+boundary from its beginning. Who decides often is a `Writer`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import random
+from typing import Any, Final, Generic, TypeVar
+
+from roomledger.domain.decider import Context, Decider, Decision
+from roomledger.event_store.errors import Conflict
+from roomledger.event_store.store import EventStore
+from roomledger.runtime.commands import Answer, Meta
+from roomledger_events.envelope import Address, Event
+from roomledger_events.identifiers import new_id
+from roomledger_events.subjects import Boundary
+
+State = TypeVar("State")
+Command = TypeVar("Command")
+
+TRIES: Final = 20
+"""How often a decision is made anew because somebody else wrote meanwhile."""
+
+
+@dataclass(slots=True)
+class Folded(Generic[State]):
+    """A boundary's state as the log tells it.
+
+    Attributes:
+        state: The state.
+        expected: The boundary's last sequence in it, 0 for none.
+        basis: The log's last sequence in it.
+    """
+
+    state: State
+    expected: int = 0
+    basis: int = 0
+
+
+async def fold(
+    store: EventStore,
+    boundary: Boundary,
+    decider: Decider[State, Any],
+    also: Sequence[Boundary] = (),
+) -> Folded[State]:
+    """Read a boundary to the present end of the log.
+
+    Args:
+        store: The log.
+        boundary: Which one.
+        decider: Its rules.
+        also: Further boundaries that the state takes in.
+
+    Raises:
+        LogUnavailable: The log could not be read.
+    """
+    folded = Folded(decider.initial())
+    head = await store.position()
+    async for commit in store.read((boundary, *also), until=head.sequence):
+        for event in commit.events:
+            folded.state = decider.evolve(folded.state, event)
+        if commit.boundary == boundary:
+            folded.expected = commit.sequence
+    folded.basis = head.sequence
+    return folded
+
+
+async def decide_once(
+    store: EventStore,
+    boundary: Boundary,
+    decider: Decider[State, Command],
+    command: Command,
+    meta: Meta,
+    *,
+    source: str,
+    also: Sequence[Boundary] = (),
+    known: Folded[State] | None = None,
+    tries: int = TRIES,
+) -> Answer:
+    """Decide a command and return its answer once its facts are in the log.
+
+    Args:
+        store: The log.
+        boundary: What is decided about.
+        decider: Its rules.
+        command: What is wanted.
+        meta: Who wants it, and what it belongs to.
+        source: The process, for the events' envelopes.
+        also: Further boundaries that the state takes in.
+        known: The state to begin with, where it is known without reading, as that of a new id is.
+        tries: How often to decide while others write to the boundary.
+
+    Raises:
+        Refusal: The command is refused; what the refusal leaves behind is in the log.
+        Conflict: Somebody else wrote each time.
+        LogUnavailable: The log did not answer; the facts may be in the log.
+        LogFull: The log has reached its size limit.
+        CommitTooLarge: The facts do not go into one commit.
+    """
+    for left in reversed(range(tries)):
+        folded = known if known is not None else await fold(store, boundary, decider, also)
+        known = None
+        draw = random()  # noqa: S311  - chance, no secret
+        context = Context(datetime.now(UTC), folded.basis, draw, meta.correlation or "", meta.actor)
+        decision = decider.decide(folded.state, command, context)
+        address = Address(folded.basis)
+        if decision.facts:
+            events = enveloped(decision, meta, source=source, time=context.now)
+            try:
+                sequence = await store.append(boundary, events, folded.expected)
+                address = Address(sequence, len(events) - 1)
+            except Conflict:
+                if left == 0:
+                    raise
+                continue
+        if decision.refusal is not None:
+            raise decision.refusal
+        return Answer(decision.answer, address)
+    raise ValueError(f"{tries} tries: at least one is needed")
+
+
+def enveloped(decision: Decision, meta: Meta, *, source: str, time: datetime) -> list[Event]:
+    """Put the facts of a decision into their envelopes."""
+    return [
+        Event.of(
+            fact.data,
+            about=fact.about,
+            id=new_id(),
+            source=source,
+            time=time,
+            correlation=fact.correlation or meta.correlation or meta.command or fact.about,
+            causation=meta.causation or meta.command,
+            actor=meta.actor,
+            traceparent=meta.traceparent,
+        )
+        for fact in decision.facts
+    ]
