@@ -5,12 +5,13 @@ RuntimeFailure
 ├── DataDirectoryFailure    the place where a process keeps its files
 │   ├── DataDirectoryInUse      another roomledger works with it
 │   └── DataDirectoryUnusable   cannot be created, read or written
-└── NatsServerFailure       the embedded nats-server
-    ├── NatsServerNotFound      there is no binary
-    ├── NatsServerTooOld        it lacks what the log needs
-    ├── NatsPortInUse           somebody listens there already
-    ├── NatsServerNotStarted    it ended, or was not ready in time
-    └── NatsServerDied          it ended while it was needed
+├── NatsServerFailure       the embedded nats-server
+│   ├── NatsServerNotFound      there is no binary
+│   ├── NatsServerTooOld        it lacks what the log needs
+│   ├── NatsPortInUse           somebody listens there already
+│   ├── NatsServerNotStarted    it ended, or was not ready in time
+│   └── NatsServerDied          it ended while it was needed
+└── NatsContextNotWritten   no context file for the nats tool
 """
 
 from pathlib import Path
@@ -184,3 +185,20 @@ class NatsServerDied(NatsServerFailure):
     def __str__(self) -> str:
         how = f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
         return f"nats-server ended unexpectedly ({how}): {self.log} may say why"
+
+
+class NatsContextNotWritten(RuntimeFailure):
+    """A context file for the `nats` tool was not written.
+
+    Attributes:
+        name: The context's name.
+        reason: Why not, and what to do.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(name, reason)
+
+    def __str__(self) -> str:
+        return f"the context {self.name} was not written: {self.reason}"
