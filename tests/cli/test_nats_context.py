@@ -118,7 +118,7 @@ def test_each_user_has_a_context_of_its_own(
 ) -> None:
     monkeypatch.setenv(f"ROOMLEDGER_NATS_{user.upper()}_PASSWORD", "secret")
     told = call(run, "--user", user, "--nats", "nats://h:1")
-    assert told == f"wrote {home}/context/{name}.json\ntry:  nats --context {name} stream ls\n"
+    assert told == f"wrote {home}/context/{name}.json\ntry:  nats --context {name} sub 'feed.>'\n"
 
 
 def test_no_password_is_shown(home: Path, run: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:

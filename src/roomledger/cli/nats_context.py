@@ -1,6 +1,6 @@
 """The command ``nats-context``: a context file, with which the `nats` tool works at once.
 
-The format is the tool's own (`orbit.go/natscontext`): one JSON object a file, the file's name is the context's.
+The format is the tool's own (`orbit.go/natscontext`): one JSON object a file, its name is the context's.
 `context.txt` beside their directory names the one that is used when none is asked for.
 """
 
@@ -62,7 +62,7 @@ def context(url: str, user: str, password: str, *, data: Path, ca: Path | None =
 
 
 def may_replace(found: str | None, content: Mapping[str, str]) -> bool:
-    """Tell whether a context may be written over: it says the same, or we wrote it for this data directory."""
+    """Tell whether a context may be written over: it says the same, or is ours for this data directory."""
     if found is None:
         return True
     try:
@@ -155,7 +155,7 @@ def nats_context(
         typer.echo(json.dumps(told))
         return
     typer.echo(f"wrote {path}")
-    typer.echo("try:  nats stream ls" if select else f"try:  nats --context {chosen} stream ls")
+    typer.echo(f"try:  nats {'' if select else f'--context {chosen} '}sub '{configured.feed}.>'")
 
 
 def _password(configured: settings.Settings, data: DataDirectory, user: str) -> str | None:
