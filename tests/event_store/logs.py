@@ -129,7 +129,10 @@ def sequences_of(commits: list[Commit]) -> list[int]:
 class Log(Protocol):
     """A log with a store on it, and what can befall it."""
 
-    store: EventStore
+    @property
+    def store(self) -> EventStore:
+        """The store."""
+        ...
 
     async def reopen(self) -> EventStore:
         """Open it once more, as a process that starts does."""

@@ -13,7 +13,7 @@ from typing import Final
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 
 from roomledger.event_store.errors import NotConnected
 
@@ -47,7 +47,7 @@ class Connection(Client):
         self.first_error: Exception | None = None
         self.refused = asyncio.Event()
         self._established = False
-        self._known_down = False
+        self._told = ""
 
     def establish(self) -> None:
         """Take note that the first connect has succeeded."""
@@ -62,7 +62,7 @@ class Connection(Client):
 
     async def back(self) -> None:
         """Take note that the connection is back."""
-        self._known_down = False
+        self._told = ""
         self.up.set()
         log.info("connected to nats-server again")
 
@@ -71,20 +71,31 @@ class Connection(Client):
         await self.lost()
         self.up.set()
 
+    async def close(self) -> None:
+        """Close the connection for good; harmless when it is lost or closed already."""
+        with contextlib.suppress(OSError):  # what was still to be written, over a connection that is gone
+            await super().close()
+        self.up.set()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        # nats-py forgets the socket of an attempt that got no further than to be accepted.
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]  # nats-py has no annotation there
+        await super()._connect_to_server(s)
+
     async def report(self, error: Exception) -> None:
-        """Log what went wrong; of the attempts to reconnect only the first one."""
+        """Log what went wrong; of attempts to reconnect only when something new goes wrong."""
         if not self._established:
             self.first_error = error
             if "authorization violation" in str(error).lower():
                 self.refused.set()
             return
-        if isinstance(error, OSError | nats.errors.UnexpectedEOF | TimeoutError) and not self.is_connected:
-            if self._known_down:
-                return
-            self._known_down = True
-            log.warning("nats-server cannot be reached; trying again", error=_say(error))
-        else:
-            log.warning("nats-server reports an error", error=_say(error))
+        told = _say(error)
+        if self.is_connected and not isinstance(error, OSError | nats.errors.UnexpectedEOF):
+            log.warning("nats-server reports an error", error=told)
+        elif told != self._told:
+            self._told = told
+            log.warning("nats-server cannot be reached; trying again", error=told)
 
 
 async def connect(

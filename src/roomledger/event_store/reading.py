@@ -80,11 +80,13 @@ class _Outage:
         Raises:
             LogUnavailable: It has lasted for too long, or the connection is closed for good.
         """
+        if self._connection.is_closed:
+            raise LogUnavailable(f"{what} (the connection is closed)")
         now = asyncio.get_running_loop().time()
         if self._since is None:
             self._since = now
             log.info("interrupted, going on", what=what)
-        if self._connection.is_closed or (self._limit_s is not None and now - self._since >= self._limit_s):
+        if self._limit_s is not None and now - self._since >= self._limit_s:
             raise LogUnavailable(what)
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)

@@ -19,7 +19,9 @@ WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 FULL: Final = frozenset({10002, 10023, 10028, 10047, 10077})
 """No room: of the account (10002), the server (10023, 10028, 10047), the stream (10077)."""
 
-_SERVER_ERROR: Final = 500
+_UNAVAILABLE: Final = 503
+_NO_LEADER: Final = frozenset({10007, 10009, 10041})
+"""A cluster that is just choosing who leads: not assigned (10007), not leading (10009), Raft (10041)."""
 _NEVER: Final = 3600.0
 """Longer than any attempt: the attempt's own deadline is what counts."""
 _FIRST_PAUSE_S: Final = 0.02
@@ -54,7 +56,8 @@ def _passing_reason(failure: dict[str, Any], *, unknown_before: bool) -> str:
         ApiError: The reason does not pass by itself.
     """
     number, reason = failure.get("err_code", 0), str(failure.get("description", ""))
-    if failure.get("code", 0) < _SERVER_ERROR or number in FULL:
+    passing = failure.get("code") == _UNAVAILABLE or number in _NO_LEADER
+    if number in FULL or not passing:
         raise ApiError(number, reason, unknown_before=unknown_before)
     return reason
 
