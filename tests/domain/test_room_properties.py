@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from roomledger.domain.errors import Code
 from roomledger.domain.room import ROOM
@@ -43,12 +43,11 @@ NODES = st.sampled_from(["n1", "n2"])
 SETTINGS = st.builds(
     RoomSettings,
     name=st.sampled_from(["one", "two"]),
-    participant_limit=st.integers(-1, 3),
+    participant_limit=st.sampled_from([1, 2, 3, -1]),
     roles=st.sampled_from([DEFAULT_ROLES, DEFAULT_ROLES[:1]]),
 )
 COMMANDS: st.SearchStrategy[RoomCommand] = st.one_of(
     st.builds(ChangeRoom, SETTINGS),
-    st.builds(RevokeToken, st.sampled_from([f"t{number}" for number in range(1, 9)])),
     st.builds(TakeOverController, st.just("w1"), NODES),
     st.builds(ReleaseController, NODES),
     st.builds(Leave, PARTICIPANTS, st.just("logout"), st.none() | PORTALS),
@@ -69,14 +68,19 @@ class AnyRoom(RuleBasedStateMachine):
         self.now = START
         self.tokens = 0
 
+    @initialize(settings=SETTINGS)
+    def begin(self, settings: RoomSettings) -> None:
+        self.create(settings)
+
     @rule(settings=SETTINGS)
     def create(self, settings: RoomSettings) -> None:
         self.room.when(CreateRoom("r1", "s1", settings), now=self.now)
         self.room.when(TakeOverController("w1", "n1"))
 
-    @rule()
-    def delete(self) -> None:
-        self.room.when(DeleteRoom(), now=self.now)
+    @rule(sure=st.sampled_from([False, False, True]))
+    def delete(self, *, sure: bool) -> None:
+        if sure:
+            self.room.when(DeleteRoom(), now=self.now)
 
     @rule(command=COMMANDS)
     def ask(self, command: RoomCommand) -> None:
@@ -89,20 +93,29 @@ class AnyRoom(RuleBasedStateMachine):
         token = issued(f"t{self.tokens}", role=role, generation=generation, expires_at=self.now + LIFETIME)
         self.room.given(token, at=self.now)
 
+    @rule(participant=PARTICIPANTS)
+    def join_with_a_new_token(self, participant: str) -> None:
+        self.issue("presenter", stale=False)
+        self.join(participant, 0)
+
     @rule(participant=PARTICIPANTS, back=st.integers(0, 3))
     def join(self, participant: str, back: int) -> None:
         before = self.room.state
-        settings, taken = before.settings, len(before.participants)
-        limit = settings.participant_limit if settings else 0
+        limit = before.settings.participant_limit if before.settings else 0
+        free = limit <= 0 or len(before.participants) < limit
         here = participant in before.participants
         self.room.when(Join(participant, "portal-1", f"t{max(1, self.tokens - back)}"), now=self.now)
         refusal = self.room.decision.refusal
-        free = limit <= 0 or taken < limit
         if refusal is None:
             assert participant in self.room.state.participants
             assert free or here
         elif refusal.code is Code.ROOM_FULL:
             assert not free
+
+    @rule(participant=PARTICIPANTS, back=st.integers(0, 1))
+    def join_with_a_revoked_token(self, participant: str, back: int) -> None:
+        self.room.when(RevokeToken(f"t{max(1, self.tokens - back)}"), now=self.now)
+        self.join(participant, back)
 
     @rule(seconds=st.sampled_from([0.1, 1, 20, 100, 1000]))
     def wait(self, seconds: float) -> None:
