@@ -1,5 +1,6 @@
-"""A cluster manager's part of a token, as a real micro service: tests say what it answers, and see what it was asked."""
+"""A cluster manager's part of a token, as a real micro service that tests direct and look at."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from nats.aio.client import Client
@@ -21,6 +22,8 @@ class Scheduling:
         refusals: What the next requests are refused with, one after the other.
         scheduled: What was asked for, with what went with it.
         unscheduled: What was given back.
+        delay: How long a portal takes to be reserved, in seconds.
+        asked: Set when a portal was asked for.
     """
 
     def __init__(self) -> None:
@@ -28,6 +31,8 @@ class Scheduling:
         self.refusals: list[Refusal] = []
         self.scheduled: list[tuple[Schedule, Meta]] = []
         self.unscheduled: list[tuple[OfWorkerAndTask, Meta]] = []
+        self.delay = 0.0
+        self.asked = asyncio.Event()
         self._service: Service | None = None
 
     async def start(self, broker: Client) -> None:
@@ -45,6 +50,8 @@ class Scheduling:
 
     async def _schedule(self, request: Schedule, meta: Meta) -> Scheduled:
         self.scheduled.append((request, meta))
+        self.asked.set()
+        await asyncio.sleep(self.delay)
         if self.refusals:
             raise self.refusals.pop(0)
         expires_at = datetime.now(UTC) + timedelta(milliseconds=request.reserve_ms or 0)

@@ -1,5 +1,6 @@
 """A management API that runs, with what the tests about it need."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 from roomledger.event_store.connection import Connection, connect
 from roomledger.event_store.jetstream import JetStreamStore, Patience
 from roomledger.processes.management_api.api import ManagementApi
+from roomledger.processes.management_api.mauth import signature
 from roomledger.processes.management_api.services import Services
 from roomledger.settings import Settings
 from roomledger_events.envelope import Commit
@@ -65,6 +67,16 @@ class Running:
         """Return a client of another service."""
         await Services(self.broker, Settings()).create("other", "other-key")
         return self.caller("other-key")
+
+    def signed(self, *, service: str | None = None, key: str | None = None) -> str:
+        """Return a header as existing clients sign it."""
+        timestamp = int(time.time() * 1000)
+        assert self.api.first_service is not None
+        return (
+            "MAuth realm=http://example.com,mauth_signature_method=HMAC_SHA256"
+            f",mauth_serviceid={service or self.api.first_service.id},mauth_cnonce=4711"
+            f",mauth_timestamp={timestamp},mauth_signature={signature(key or self.key, f'{timestamp},4711')}"
+        )
 
     async def room(self, **options: object) -> str:
         """Create a room and return its id."""
