@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import OPEN
 
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.signed_token import Claims
@@ -152,6 +153,8 @@ class ClientConnection:
             self.end(CloseCode.POLICY, "too slow: more waits to be read than this portal keeps")
 
     async def _close(self, code: CloseCode, reason: str) -> None:
+        if self._socket.state is not OPEN:
+            return
         try:
             async with asyncio.timeout(2 * CLOSE_LIMIT_S):
                 await self._socket.close(code, reason)

@@ -22,7 +22,28 @@ from roomledger.processes.portal.session_effects import CloseCode
 PING_S: Final = 25.0
 PING_LIMIT_S: Final = 20.0
 OPEN_LIMIT_S: Final = 10.0
+_HELLO: Final = (
+    "This is a roomledger portal. Clients talk to it over WebSocket, with the subprotocol"
+    f" {native.SUBPROTOCOL}.\n"
+)
+_OTHER_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"})
+_NOT_ALLOWED: Final = (
+    "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\n"
+    f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(_HELLO)}\r\n\r\n{_HELLO}"
+).encode()
+
 log = structlog.get_logger(__name__)
+
+
+class _Door(ServerConnection):
+    """A connection that also answers a request with a body; websockets hangs up on it without a word."""
+
+    def data_received(self, data: bytes) -> None:
+        if self.request is None and data.partition(b" ")[0] in _OTHER_METHODS:
+            self.transport.write(_NOT_ALLOWED)
+            self.transport.close()
+        else:
+            super().data_received(data)
 
 
 class Gateway:
@@ -66,6 +87,7 @@ class Gateway:
                 start_serving=False,
                 subprotocols=[Subprotocol(native.SUBPROTOCOL)],
                 process_request=self._look_at,
+                create_connection=_Door,
                 compression=None,
                 server_header=None,
                 open_timeout=OPEN_LIMIT_S,
@@ -130,11 +152,7 @@ class Gateway:
 
     def _look_at(self, socket: ServerConnection, request: Request) -> Response | None:
         if "websocket" not in request.headers.get("Upgrade", "").lower():
-            answer = socket.respond(
-                426,
-                "This is a roomledger portal. Clients talk to it over WebSocket, with the subprotocol"
-                f" {native.SUBPROTOCOL}.\n",
-            )
+            answer = socket.respond(426, _HELLO)
             answer.headers["Upgrade"] = "websocket"
             return answer
         if len(self._connections) >= self._limit:

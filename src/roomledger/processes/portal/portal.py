@@ -95,6 +95,7 @@ class Portal:
     async def stop(self) -> None:
         """Close all connections, tell the rooms who left, and quit the cluster."""
         await self._gateway.stop()
+        await self._feeds.close()
         if self._departures is not None:
             await self._departures.finish(FAREWELL_S)
         if self._worker is not None:

@@ -120,12 +120,18 @@ class RoomFeed:
             )
 
     def remove(self, participant: str) -> None:
-        """Tell a participant no more; the last one takes the follower along."""
+        """Tell a participant no more."""
         listener = self._listeners.pop(participant, None)
         if listener is not None and listener.catching_up is not None:
             listener.catching_up.cancel()
-        if not self._listeners and self._following is not None:
-            self._following.cancel()
+
+    async def close(self) -> None:
+        """Follow the room no more."""
+        following = self._following
+        while following is not None and not following.done():
+            # Once is not enough: asyncio.wait_for, as nats-py uses it, may lose a cancellation (Python 3.11).
+            following.cancel()
+            await asyncio.wait({following}, timeout=_PAUSE_S)
 
     async def _follow(self, start: int) -> None:
         try:
@@ -184,9 +190,17 @@ class RoomFeeds:
         self._store = store
         self._failed = failed
         self._feeds: dict[str, RoomFeed] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._feeds)
+
+    async def close(self) -> None:
+        """Follow no room any more."""
+        for feed in self._feeds.values():
+            self._close(feed)
+        self._feeds.clear()
+        await asyncio.gather(*self._closing)
 
     def add(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
         """Tell a participant of all that came and comes after its join."""
@@ -197,10 +211,15 @@ class RoomFeeds:
         feed.add(joined, tell)
 
     def remove(self, room: str, participant: str) -> None:
-        """Tell a participant no more."""
+        """Tell a participant no more; the last one in a room takes the follower along."""
         feed = self._feeds.get(room)
         if feed is None:
             return
         feed.remove(participant)
         if not feed.is_heard:
-            del self._feeds[room]
+            self._close(self._feeds.pop(room))
+
+    def _close(self, feed: RoomFeed) -> None:
+        closing = asyncio.create_task(feed.close(), name=f"end of the feed of {feed.room}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
