@@ -109,7 +109,10 @@ class Candidates:
         numbers = self.strategy.choose(found.pools, self.matcher.class_of(preference), draw)
         workers = self._workers
         ranked = [workers[number] for number in numbers]
-        return Choice(ranked, self.available, sum(map(len, found.pools)), refused)
+        candidates = 0
+        for pool in found.pools:
+            candidates += pool.count
+        return Choice(ranked, self.available, candidates, refused)
 
     def remember(self, preference: Preference, worker: Worker, load: int) -> None:
         """Let the strategy note that a worker was reserved, which had this effective load."""

@@ -83,7 +83,7 @@ class Everybody:
     def find(self, _preference: Preference, available: Available) -> Found:
         """Return the one pool."""
         pool = available.pools.get(self.KEY)
-        return Found((pool,) if pool else (), {})
+        return Found((pool,) if pool and pool.count else (), {})
 
     def place(self, _capacity: Capacity, _preference: Preference) -> Key:
         """Return the one place."""
@@ -156,8 +156,9 @@ class ByAlgorithm:
     def find(self, preference: Preference, available: Available) -> Found:
         """Return the pool of the algorithm."""
         pool = available.pools.get((preference.algorithm, None, None))
-        refused = available.count - (len(pool) if pool else 0)
-        return Found((pool,) if pool else (), {ALGORITHM: refused} if refused else {})
+        count = pool.count if pool else 0
+        refused = {ALGORITHM: available.count - count} if count < available.count else {}
+        return Found((pool,) if pool and count else (), refused)
 
     def place(self, _capacity: Capacity, preference: Preference) -> Key:
         """Return the algorithm's place."""
@@ -209,24 +210,34 @@ def _near(
     refused: dict[str, int],
 ) -> Found:
     isp, region = preference.isp, preference.region
-    isps = (None,) if isp is None else (isp, None)
-    anywhere = _pools(pools, needs, isps, None)
-    passed = sum(map(len, anywhere))
+    anywhere, passed = _pools(pools, needs, isp, None)
     if passed < count:
         refused[ISP] = count - passed
-    near = [] if region is None else _pools(pools, needs, isps, region)
+    if region is None:
+        return Found(anywhere, refused)
+    near, served = _pools(pools, needs, isp, region)
     if not near:
         return Found(anywhere, refused)
-    served = sum(map(len, near))
     if served < passed:
         refused[REGION] = passed - served
     return Found(near, refused)
 
 
 def _pools(
-    pools: Mapping[Key, Pool], needs: Sequence[object], isps: Sequence[str | None], region: str | None
-) -> list[Pool]:
-    return [pool for need in needs for isp in isps if (pool := pools.get((need, isp, region)))]
+    pools: Mapping[Key, Pool], needs: Sequence[object], isp: str | None, region: str | None
+) -> tuple[list[Pool], int]:
+    found, count = [], 0
+    for need in needs:
+        if isp is not None:
+            named = pools.get((need, isp, region))
+            if named is not None and named.count:
+                found.append(named)
+                count += named.count
+        everybodys = pools.get((need, None, region))
+        if everybodys is not None and everybodys.count:
+            found.append(everybodys)
+            count += everybodys.count
+    return found, count
 
 
 def _served(capacity: Capacity) -> Codecs:

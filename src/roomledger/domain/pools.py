@@ -5,6 +5,7 @@ bits are the worker's number and whose high bits are what the pool orders by, so
 order.  Loads are counted in millionths: sums of whole numbers are exact, whatever their order.
 """
 
+from itertools import islice
 from typing import Final
 
 from sortedcontainers import SortedList  # type: ignore[import-untyped]  # it ships no types
@@ -32,26 +33,31 @@ class Pool:
     Attributes:
         key: What they serve.
         members: How many workers serve it, available or not.
-        order: The ranks of those that are available.
+        count: How many of them are available.
+        order: Their ranks.
     """
 
-    __slots__ = ("key", "members", "order")
+    __slots__ = ("count", "key", "members", "order")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.members = 0
+        self.count = 0
         self.order = SortedList()
-
-    def __len__(self) -> int:
-        return len(self.order)
 
     def enter(self, number: int, load: int) -> None:
         """Put a worker in that became available with this effective load."""
+        self.count += 1
         self.order.add(self.rank(number, load))
 
     def leave(self, number: int, load: int) -> None:
         """Take a worker out that stands here with this effective load."""
+        self.count -= 1
         self.order.remove(self.rank(number, load))
+
+    def first(self, most: int) -> list[int]:
+        """Return the numbers of the first ones."""
+        return [rank & NUMBER for rank in islice(self.order, most)]
 
     def move(self, number: int, before: int, after: int) -> None:
         """Take in that the effective load of a worker changed."""

@@ -46,7 +46,7 @@ class _First:
 
     def choose(self, pools: Sequence[Pool], _about: PreferenceClass, _draw: float) -> list[int]:
         """Return the first ones."""
-        return [rank & NUMBER for rank in _first(pools)]
+        return _first(pools)
 
     def remember(self, about: PreferenceClass, number: int, place: Pool | None, load: int) -> None:
         """Remember nothing."""
@@ -80,7 +80,7 @@ class LastUsed(_Remembering):
 
     def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
         """Return the worker picked last, then the others in joining order."""
-        first: list[int] = _first(pools)
+        first = _first(pools)
         last = self.picked.get(about)
         if last is None or last == first[0] or not any(last in pool.order for pool in pools):
             return first
@@ -110,16 +110,16 @@ class RandomlyPick(_First):
 
     def choose(self, pools: Sequence[Pool], _about: PreferenceClass, draw: float) -> list[int]:
         """Return the worker drawn and those that follow it."""
-        count = sum(map(len, pools))
+        count = sum(pool.count for pool in pools)
         index = min(int(draw * count), count - 1)
         for start, pool in enumerate(pools):  # noqa: B007  - where it stops counts
-            if index < len(pool):
+            if index < pool.count:
                 break
-            index -= len(pool)
+            index -= pool.count
         chosen: list[int] = pool.order[index : index + RANKED]
         for pool in (*pools[start + 1 :], *pools[: start + 1]):
             if len(chosen) < RANKED:
-                chosen += pool.order[: RANKED - len(chosen)]
+                chosen += pool.first(RANKED - len(chosen))
         return list(dict.fromkeys(chosen))[:RANKED]
 
 
@@ -157,7 +157,7 @@ class WeightRobin:
         chosen: list[int] = []
         for pool in pools:
             if len(chosen) < RANKED:
-                chosen += [rank & NUMBER for rank in pool.order[: RANKED - len(chosen)]]
+                chosen += pool.first(RANKED - len(chosen))
         return chosen
 
     def remember(self, about: PreferenceClass, number: int, place: Pool | None, load: int) -> None:
@@ -187,9 +187,10 @@ _NO_TURNS: Final = _Turns(0, {})
 
 def _first(pools: Sequence[Pool]) -> list[int]:
     if len(pools) == 1:
-        ranks: list[int] = pools[0].order[:RANKED]
-        return ranks
-    return sorted(rank for pool in pools for rank in pool.order[:RANKED])[:RANKED]
+        return pools[0].first(RANKED)
+    ranks = [rank for pool in pools for rank in islice(pool.order, RANKED)]
+    ranks.sort()
+    return [rank & NUMBER for rank in ranks[:RANKED]]
 
 
 def _put(remembered: OrderedDict[PreferenceClass, Memory], about: PreferenceClass, value: Memory) -> None:
