@@ -26,8 +26,10 @@ BATCH: Final = 1000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """And how many bytes they may have; at least two of the largest messages."""
 
+INACTIVE_S: Final = 30
+"""A consumer that nobody reads by any more is removed by the server after so many seconds."""
+
 _EXPIRES_S: Final = 60
-_INACTIVE_S: Final = 30
 _SHORT: Final = 9
 _HEARTBEAT, _NO_MESSAGES, _TIMED_OUT = "100", "404", "408"
 _REQUEST_IS_OVER: Final = frozenset({"Message Size Exceeds MaxBytes", "Batch Completed"})
@@ -133,7 +135,7 @@ class PullConsumer:
                         "replay_policy": "instant",
                         "mem_storage": True,
                         "num_replicas": 1,
-                        "inactive_threshold": _INACTIVE_S * NANOSECONDS,
+                        "inactive_threshold": INACTIVE_S * NANOSECONDS,
                     },
                 }
             ),

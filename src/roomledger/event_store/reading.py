@@ -14,6 +14,7 @@ import structlog
 from roomledger.event_store.connection import Connection
 from roomledger.event_store.errors import LogReplaced, LogUnavailable
 from roomledger.event_store.layout import Layout
+from roomledger.event_store.lean import WORTHWHILE, LeanConsumer, is_possible
 from roomledger.event_store.pull import Interrupted, Message, PullConsumer
 from roomledger.event_store.requests import (
     API,
@@ -60,6 +61,7 @@ class _Place:
         self.start = start
         self.until = until
         self.taken: Commit | None = None
+        self.lean = True
 
 
 class _Outage:
@@ -106,6 +108,7 @@ class JetStreamLog:
         self.layout = layout
         self.created = created
         self._requests = requests
+        self._connection = requests.connection
         self._patience = patience
         self._tidy = tidy
         self._boundary = lru_cache(SUBJECTS_KEPT)(self._parse)
@@ -143,7 +146,7 @@ class JetStreamLog:
     ) -> AsyncGenerator[Commit]:
         patterns = [self.layout.subjects.pattern(boundary) for boundary in without_overlaps(only)]
         place = _Place(start, until)
-        outage = _Outage(self._requests.connection, None if live else self._patience.limit_s)
+        outage = _Outage(self._connection, None if live else self._patience.limit_s)
         while True:
             try:
                 async with aclosing(self._batches(patterns, place, live=live)) as batches:
@@ -180,17 +183,17 @@ class JetStreamLog:
             place.until = head.sequence if place.until is None else min(place.until, head.sequence)
             if place.until < place.start:
                 return
-        consumer = PullConsumer(
-            self._requests,
-            self.layout.name,
-            live=live,
-            heartbeat_s=self._patience.heartbeat_s,
-            tidy=self._tidy,
-        )
+        within_s = self._patience.limit_s
+        consumer: PullConsumer | LeanConsumer = self._pull(live=live)
         try:
-            await consumer.open(patterns, place.start, within_s=self._patience.limit_s)
+            await consumer.open(patterns, place.start, within_s=within_s)
             if consumer.pending == 0 and not live:
                 return
+            if consumer.pending >= WORTHWHILE and not live and place.lean and is_possible(self._connection):
+                await consumer.close()
+                consumer = self._lean()
+                place.lean = False  # only once: if it does not get through, the other one does
+                await consumer.open(patterns, place.start, within_s=within_s)
             while messages := await consumer.take():
                 if place.until is not None and messages[-1].sequence >= place.until:
                     yield [message for message in messages if message.sequence <= place.until]
@@ -200,6 +203,16 @@ class JetStreamLog:
                     return
         finally:
             await consumer.close()
+
+    def _pull(self, *, live: bool) -> PullConsumer:
+        heartbeat_s = self._patience.heartbeat_s
+        return PullConsumer(
+            self._requests, self.layout.name, live=live, heartbeat_s=heartbeat_s, tidy=self._tidy
+        )
+
+    def _lean(self) -> LeanConsumer:
+        heartbeat_s = self._patience.heartbeat_s
+        return LeanConsumer(self._requests, self.layout.name, heartbeat_s=heartbeat_s, tidy=self._tidy)
 
     def _commit(self, message: Message) -> Commit | None:
         boundary = self._boundary(message.subject)
