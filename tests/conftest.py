@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cluster import TestCluster, running_cluster
 from tests.support.nats import NatsServer
 
 
@@ -15,3 +16,10 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
     await server.start()
     yield server
     await server.close()
+
+
+@pytest.fixture
+async def cluster(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[TestCluster]:
+    """Yield a cluster without any process yet; what is started on it is stopped after the test."""
+    async with running_cluster(nats_server, tmp_path / "data") as started:
+        yield started

@@ -180,9 +180,9 @@ class Cluster:
         request = Join(purpose=purpose, worker=worker, info=_argument(info))
         return await self._call("join", request, Joined)
 
-    async def quit(self, worker: str) -> None:
+    async def quit(self, worker: str, *, time_limit: float | None = None) -> None:
         """Leave; the worker's tasks are freed."""
-        await self._call("quit", OfWorker(worker=worker), Nothing)
+        await self._call("quit", OfWorker(worker=worker), Nothing, time_limit=time_limit)
 
     async def keep_alive(self, worker: str) -> KeptAlive:
         """Say that the worker is there."""
@@ -237,8 +237,10 @@ class Cluster:
         """Return which worker has a task."""
         return await self._call("get_scheduled", OfTask(purpose=purpose, task=task), TaskView)
 
-    async def _call(self, method: str, request: Request, reply: type[Reply]) -> Reply:
-        return await self._caller.call(f"{self._prefix}.{method}", request, reply)
+    async def _call(
+        self, method: str, request: Request, reply: type[Reply], *, time_limit: float | None = None
+    ) -> Reply:
+        return await self._caller.call(f"{self._prefix}.{method}", request, reply, time_limit=time_limit)
 
 
 def _argument(info: WorkerInfo) -> InfoArgument:

@@ -16,6 +16,8 @@ from roomledger.sdk.cluster import Cluster
 from roomledger_events.workers import WorkerInfo
 
 BEAT_S: Final = 1.0
+QUIT_S: Final = 1.0
+"""How long a worker that stops tries to tell the cluster so; untold, it is lost after its lease."""
 _PAUSE_S: Final = 0.2
 
 log = structlog.get_logger(__name__)
@@ -64,7 +66,7 @@ class Worker:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
         try:
-            await self._cluster.quit(self.id)
+            await self._cluster.quit(self.id, time_limit=QUIT_S)
         except Refusal as refusal:
             log.warning("the cluster was not told that this worker quits", worker=self.id, why=str(refusal))
 

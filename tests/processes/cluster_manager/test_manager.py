@@ -1,0 +1,196 @@
+import asyncio
+
+import pytest
+
+from roomledger.domain.errors import Code, Refusal
+from roomledger.processes.cluster_manager.manager import ClusterManager
+from roomledger.runtime.calls import RequestMeta
+from roomledger_events.identifiers import new_id
+from roomledger_events.subjects import Kind
+from roomledger_events.tasks import Preference
+from roomledger_events.workers import Capacity, WorkerInfo
+from tests.support.cluster import TestCluster
+from tests.support.nats import until
+
+INFO = WorkerInfo(ip="127.0.0.1", max_load=0.9)
+
+
+async def test_a_task_gets_a_worker_and_keeps_it(cluster: TestCluster) -> None:
+    await cluster.manager()
+    for name in ("w1", "w2"):
+        await cluster.worker("portal", name)
+    manager = cluster.cluster()
+    first = await manager.schedule("portal", "t1", reserve_ms=5000)
+    again = await manager.schedule("portal", "t1", reserve_ms=1000)
+    assert first.worker == again.worker
+    assert (await manager.get_scheduled("portal", "t1")).state == "reserved"
+
+
+async def test_a_worker_without_a_load_report_is_not_available(cluster: TestCluster) -> None:
+    await cluster.manager()
+    manager = cluster.cluster()
+    await manager.join("portal", "w1", INFO)
+    with pytest.raises(Refusal) as refused:
+        await manager.schedule("portal", "t1")
+    assert refused.value.code is Code.ALL_IN_FULL_LOAD
+    await manager.report_load("w1", 0.1)
+    assert (await manager.schedule("portal", "t1")).worker == "w1"
+
+
+async def test_an_isp_is_a_must_and_a_region_a_wish(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.worker("portal", "w1", capacity=Capacity(isps=("a",), regions=("north",)))
+    await cluster.worker("portal", "w2", capacity=Capacity(isps=("a",), regions=("south",)))
+    manager = cluster.cluster()
+    assert (await manager.schedule("portal", "t1", Preference(isp="a", region="south"))).worker == "w2"
+    assert (await manager.schedule("portal", "t2", Preference(isp="a", region="west"))).worker == "w1"
+    with pytest.raises(Refusal) as refused:
+        await manager.schedule("portal", "t3", Preference(isp="b"))
+    assert refused.value.code is Code.NO_MATCH
+
+
+async def test_a_purpose_that_nobody_ever_joined_is_refused(cluster: TestCluster) -> None:
+    await cluster.manager()
+    with pytest.raises(Refusal) as refused:
+        await cluster.cluster().schedule("sip", "t1")
+    assert refused.value.code is Code.NO_SUCH_PURPOSE
+
+
+async def test_an_id_that_another_purpose_has_is_refused(cluster: TestCluster) -> None:
+    await cluster.manager()
+    manager = cluster.cluster()
+    await manager.join("portal", "w1", INFO)
+    with pytest.raises(Refusal) as refused:
+        await manager.join("sip", "w1", INFO)
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    answers = await asyncio.gather(
+        manager.join("audio", "w2", INFO), manager.join("video", "w2", INFO), return_exceptions=True
+    )
+    assert sum(isinstance(answer, Refusal) for answer in answers) == 1
+
+
+async def test_a_silent_worker_is_lost_and_its_tasks_are_freed(cluster: TestCluster) -> None:
+    await cluster.manager(scheduler={"portal": {"lease_ms": 500}})
+    manager = cluster.cluster()
+    await manager.join("portal", "w1", INFO)
+    await manager.report_load("w1", 0.1)
+    await manager.schedule("portal", "t1")
+
+    async def lost() -> bool:
+        return (await manager.keep_alive("w2")).status == "who_are_you" and (
+            not await manager.get_workers("portal")
+        )
+
+    await until(lost)
+    with pytest.raises(Refusal) as refused:
+        await manager.get_scheduled("portal", "t1")
+    assert refused.value.code is Code.NO_SUCH_TASK
+    assert (await manager.keep_alive("w1")).status == "who_are_you"
+
+
+async def test_a_worker_that_beats_is_not_lost_when_the_broker_was_away(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    await cluster.server.stop()
+    await asyncio.sleep(4)  # longer than a lease: nobody could be heard all that time
+    await cluster.server.start()
+    manager = cluster.cluster()
+
+    async def placed() -> bool:
+        try:
+            return (await manager.schedule("portal", "t1")).worker == "w1"
+        except Refusal:
+            return False
+
+    await until(placed, seconds=10)
+    assert "WorkerLost" not in await cluster.types(Kind.SCHEDULER, "portal")
+
+
+async def test_a_reservation_runs_out_at_its_time(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    manager = cluster.cluster()
+    await manager.schedule("portal", "t1", reserve_ms=200)
+
+    async def expired() -> bool:
+        return "ReservationExpired" in await cluster.types(Kind.SCHEDULER, "portal")
+
+    await until(expired)
+
+
+async def test_what_a_manager_knew_the_next_one_knows(cluster: TestCluster) -> None:
+    first = await cluster.manager()
+    await cluster.worker("portal", "w1")
+    manager = cluster.cluster()
+    await manager.schedule("portal", "t1", reserve_ms=60_000)
+    before = await manager.get_scheduled("portal", "t1")
+    await first.stop()
+    await cluster.manager()
+    assert await manager.get_scheduled("portal", "t1") == before
+    assert (await cluster.types(Kind.SCHEDULER, "portal")).count("SchedulerTakenOver") == 2
+
+
+async def test_a_second_manager_waits_until_the_first_one_stops(cluster: TestCluster) -> None:
+    first = await cluster.manager(manager_id="m1")
+    second: ClusterManager = await cluster.start(ClusterManager, manager_id="m2")
+    await cluster.worker("portal", "w1")
+    assert not second.active.is_set()
+    await first.stop()
+    async with asyncio.timeout(1):
+        await second.active.wait()
+    assert (await cluster.cluster().schedule("portal", "t1")).worker == "w1"
+
+
+async def test_a_request_sent_again_gets_the_first_answer(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    meta = RequestMeta(command=new_id())
+    manager = cluster.cluster()
+    answers = [await manager.schedule("portal", "t1", reserve_ms=ms, meta=meta) for ms in (5000, 9000)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("schedule", b"not json"),
+        ("schedule", b'{"purpose": "portal", "task": "t1", "colour": "red"}'),
+        ("schedule", b'{"purpose": "a.b", "task": "t1"}'),
+        ("schedule", b'{"purpose": "portal", "task": "*"}'),
+        ("schedule", b'{"purpose": "portal", "task": "a b"}'),
+        ("schedule", b'{"purpose": "portal", "task": "' + b"x" * 10_000 + b'"}'),
+        ("schedule", b'{"purpose": "portal", "task": "t1", "reserve_ms": 0}'),
+        ("schedule", b'{"purpose": "portal", "task": "t1", "reserve_ms": 86400001}'),
+        ("schedule", b'{"purpose": "portal"}'),
+        ("schedule", b"[]"),
+        ("schedule", b"\xff\xfe"),
+        ("report_load", b'{"worker": "w1", "load": NaN}'),
+        ("report_load", b'{"worker": "w1", "load": -0.1}'),
+        ("report_load", b'{"worker": "w1", "load": 1.1}'),
+        ("report_state", b'{"worker": "w1", "state": 3}'),
+        ("join", b'{"purpose": "portal", "worker": "w2", "info": {"ip": "x", "max_load": 0}}'),
+        ("join", b'{"purpose": "portal", "worker": "w2", "info": {"ip": "x", "max_load": 2}}'),
+        (
+            "join",
+            b'{"purpose": "portal", "worker": "w2",'
+            b' "info": {"ip": "x", "max_load": 1, "capacity": {"isps": 7}}}',
+        ),
+    ],
+)
+async def test_what_is_wrong_is_refused_and_never_reaches_the_log(
+    cluster: TestCluster, method: str, body: bytes
+) -> None:
+    await cluster.manager()
+    manager = cluster.cluster()
+    await manager.join("portal", "w1", INFO)
+    before = (await cluster.access.store.position()).sequence
+    reply = await cluster.access.broker.request(f"rpc.cluster.{method}", body, timeout=2)
+    assert (reply.headers or {})["Nats-Service-Error-Code"] == "invalid_argument"
+    assert b'"code":"invalid_argument"' in reply.data
+    assert (await cluster.access.store.position()).sequence == before
+
+
+async def test_the_service_shows_itself_to_the_nats_tool(cluster: TestCluster) -> None:
+    await cluster.manager()
+    reply = await cluster.access.broker.request("$SRV.INFO.cluster-manager", b"", timeout=2)
+    assert b"rpc.cluster.schedule" in reply.data

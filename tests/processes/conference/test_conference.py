@@ -1,0 +1,146 @@
+import asyncio
+
+import pytest
+
+from roomledger.domain.errors import Code, Refusal
+from roomledger.sdk.rooms import Conference, Controller
+from roomledger_events.subjects import Kind
+from tests.support.cluster import TestCluster
+from tests.support.nats import until
+
+
+async def controller(cluster: TestCluster, room: str) -> tuple[str, Controller]:
+    """Return the node that runs a room, as a portal finds it."""
+    worker = (await cluster.cluster().schedule("conference", room)).worker
+    broker = cluster.access.broker
+    return await Conference(broker, actor="test").get_node(worker, room), Controller(broker, actor="test")
+
+
+async def join(cluster: TestCluster, room: str, token: str, participant: str) -> str:
+    node, rooms = await controller(cluster, room)
+    return (await rooms.join(node, room, token, participant=participant, portal="p1")).seq
+
+
+async def test_a_participant_joins_with_a_token_and_leaves(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    node, rooms = await controller(cluster, "r1")
+    joined = await rooms.join(node, "r1", await cluster.token("r1"), participant="u1", portal="p1")
+    assert (joined.user, joined.role, joined.permission.publish.audio) == ("ada", "presenter", True)
+    assert [each.id for each in joined.room.participants] == ["u1"]
+    assert [each.id for each in await rooms.get_participants(node, "r1")] == ["u1"]
+    await rooms.leave(node, "r1", "u1", reason="logout")
+    assert await cluster.types(Kind.ROOM, "r1") == [
+        "RoomCreated",
+        "ControllerTakenOver",
+        "ParticipantJoined",
+        "ParticipantLeft",
+    ]
+
+
+async def test_a_room_that_does_not_exist_is_refused(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    with pytest.raises(Refusal) as refused:
+        await controller(cluster, "nowhere")
+    assert refused.value.code is Code.NO_SUCH_ROOM
+
+
+async def test_a_room_that_is_not_run_here_is_refused(cluster: TestCluster) -> None:
+    await cluster.manager()
+    conference = await cluster.conference()
+    rooms = Controller(cluster.access.broker, actor="test")
+    with pytest.raises(Refusal) as refused:
+        await rooms.join(conference.node.id, "r1", "t1", participant="u1", portal="p1")
+    assert refused.value.code is Code.WRONG_CONTROLLER
+
+
+async def test_of_many_joins_with_one_token_exactly_one_wins_each_time(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    for n in range(100):
+        token = await cluster.token("r1")
+        answers = await asyncio.gather(
+            *(join(cluster, "r1", token, f"u{n}-{each}") for each in range(2)), return_exceptions=True
+        )
+        refused = [answer.code for answer in answers if isinstance(answer, Refusal)]
+        assert refused == [Code.TOKEN_USED]
+
+
+async def test_a_join_refused_by_a_full_room_leaves_its_token_usable(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1", limit=1)
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    token = await cluster.token("r1")
+    with pytest.raises(Refusal) as refused:
+        await join(cluster, "r1", token, "u2")
+    assert refused.value.code is Code.ROOM_FULL
+    node, rooms = await controller(cluster, "r1")
+    await rooms.leave(node, "r1", "u1", reason="logout")
+    await join(cluster, "r1", token, "u2")
+
+
+async def test_a_token_that_was_issued_just_now_is_known(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    for n in range(50):
+        await join(cluster, "r1", await cluster.token("r1"), f"u{n}")
+
+
+async def test_who_is_in_stays_in_when_another_conference_worker_takes_over(cluster: TestCluster) -> None:
+    await cluster.manager()
+    first = await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    await first.stop()
+    await cluster.conference(worker_id="c2")
+    node, rooms = await controller(cluster, "r1")
+    assert [each.id for each in await rooms.get_participants(node, "r1")] == ["u1"]
+    assert "ParticipantLeft" not in await cluster.types(Kind.ROOM, "r1")
+
+
+async def test_a_controller_that_only_thinks_it_owns_the_room_is_stopped_by_the_log(
+    cluster: TestCluster,
+) -> None:
+    await cluster.manager()
+    first = await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    second = await cluster.conference(worker_id="c2")
+    rooms = Controller(cluster.access.broker, actor="test")
+    await Conference(cluster.access.broker, actor="test").get_node(second.id, "r1")
+    with pytest.raises(Refusal):
+        await rooms.join(first.node.id, "r1", await cluster.token("r1"), participant="u2", portal="p1")
+    await rooms.join(second.node.id, "r1", await cluster.token("r1"), participant="u3", portal="p1")
+    await until(lambda: first.node.rooms == 0)
+
+
+async def test_the_nodes_of_a_worker_tell_what_they_do(cluster: TestCluster) -> None:
+    await cluster.manager()
+    conference = await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    await controller(cluster, "r1")
+    await conference.stop()
+    assert await cluster.types(Kind.NODES, "c1") == [
+        "NodeStarted",
+        "NodeReady",
+        "NodeAssigned",
+        "NodeStopped",
+    ]
+
+
+async def test_a_room_with_a_limit_never_has_one_too_many(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1", limit=10)
+    tokens = [await cluster.token("r1") for _ in range(30)]
+    answers = await asyncio.gather(
+        *(join(cluster, "r1", token, f"u{n}") for n, token in enumerate(tokens)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, str) for answer in answers) == 10
+    refused = {answer.code for answer in answers if isinstance(answer, Refusal)}
+    assert refused == {Code.ROOM_FULL}
