@@ -172,8 +172,10 @@ async def test_a_request_sent_again_gets_the_first_answer(cluster: TestCluster) 
         ("join", b'{"purpose": "portal", "worker": "w2", "info": {"ip": "x", "max_load": 2}}'),
         (
             "join",
-            b'{"purpose": "portal", "worker": "w2",'
-            b' "info": {"ip": "x", "max_load": 1, "capacity": {"isps": 7}}}',
+            (
+                b'{"purpose": "portal", "worker": "w2",'
+                b' "info": {"ip": "x", "max_load": 1, "capacity": {"isps": 7}}}'
+            ),
         ),
     ],
 )
