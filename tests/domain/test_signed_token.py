@@ -117,6 +117,10 @@ def test_json_of_another_shape_is_refused(body: bytes) -> None:
     refused(base64.b64encode(body).decode())
 
 
+def test_json_that_is_nested_too_deeply_is_refused() -> None:
+    refused(base64.b64encode(b'{"a":' + b"[" * 3000).decode())
+
+
 def test_the_same_claims_written_otherwise_are_refused() -> None:
     told = json.loads(base64.b64decode(TEXT))
     assert "writes it" in str(refused(base64.b64encode(json.dumps(told).encode()).decode()))

@@ -98,7 +98,7 @@ def read(text: str) -> tuple[Claims, str]:
         raise _invalid("the token is not base64") from error
     try:
         signed = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(f"the token is not what it should be: {error}") from error
     if _text(signed) != text:
         raise _invalid("the token is not written as this cluster writes it")

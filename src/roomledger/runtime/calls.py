@@ -133,7 +133,7 @@ def _decoded(decoder: "msgspec.json.Decoder[Request]", body: bytes) -> Request:
         raise Refusal(Code.INVALID_ARGUMENT, f"{len(body)} bytes: a request has at most {MAX_REQUEST_BYTES}")
     try:
         return decoder.decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(Code.INVALID_ARGUMENT, str(error)) from error
 
 
