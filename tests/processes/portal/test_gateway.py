@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
 
 import pytest
 from websockets.asyncio.client import connect
@@ -12,10 +11,8 @@ from websockets.typing import Subprotocol
 
 from roomledger.processes.portal import client_connection
 from roomledger_events.identifiers import new_id
-from tests.processes.portal.conftest import SUBPROTOCOL, House, RawClient
+from tests.support.house import SUBPROTOCOL, House, Opened, RawClient
 from tests.support.nats import until
-
-Opened = Callable[..., Awaitable[House]]
 
 
 async def serves(house: House) -> bool:

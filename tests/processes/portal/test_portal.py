@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -13,10 +12,8 @@ from roomledger.processes.portal.errors import CannotListen
 from roomledger.processes.portal.portal import Portal
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_id
-from tests.processes.portal.conftest import House, RawClient
+from tests.support.house import House, Opened, RawClient
 from tests.support.nats import until
-
-Opened = Callable[..., Awaitable[House]]
 
 
 async def refused(client: RawClient, token: str) -> str:
