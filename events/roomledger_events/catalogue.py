@@ -49,6 +49,8 @@ _versions: Final = {name: cls.dataversion for name, cls in CATALOGUE.items()}
 _loose_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _wire_decoder: Final = msgspec.json.Decoder(_Wire)
 _SHOWN: Final = 1000
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What JSON raises that is none, is not of the right shape, or is nested too deeply."""
 
 
 def decode(sequence: int, boundary: Boundary, time: datetime, body: bytes) -> Commit:
@@ -58,7 +60,7 @@ def decode(sequence: int, boundary: Boundary, time: datetime, body: bytes) -> Co
     """
     try:
         wires = _commit_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         events = tuple(_decode_loosely(sequence, time, body))
     else:
         events = tuple([_read(wire) for wire in wires])
@@ -70,7 +72,7 @@ def _read(wire: _Wire) -> Event:
     if wire.dataversion == _versions.get(name):
         try:
             data: Payload = _data_decoders[name].decode(wire.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             data = _unreadable(str(error), wire.data)
     else:
         data = _read_other_version(wire)
@@ -100,10 +102,9 @@ def _read_other_version(wire: _Wire) -> Payload:
         )
         return _unreadable(reason, wire.data)
     try:
-        return msgspec.convert(
-            upcast(wire.type, wire.dataversion, cls.dataversion, json.loads(wire.data)), cls
-        )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        data = json.loads(bytes(wire.data))
+        return msgspec.convert(upcast(wire.type, wire.dataversion, cls.dataversion, data), cls)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return _unreadable(f"{wire.type} version {wire.dataversion}: {error}", wire.data)
 
 
@@ -111,18 +112,18 @@ def _decode_loosely(sequence: int, time: datetime, body: bytes) -> Iterable[Even
     """Read what can be read of a commit of which something is broken."""
     try:
         parts = [bytes(part) for part in _loose_decoder.decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         yield _stand_in(sequence, 0, time, str(error), body)
         return
     for index, part in enumerate(parts):
         try:
             yield _read(_wire_decoder.decode(part))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             yield _stand_in(sequence, index, time, str(error), part)
 
 
 def _unreadable(reason: str, body: bytes | msgspec.Raw) -> Unreadable:
-    return Unreadable(reason=reason, body=bytes(body)[:_SHOWN].decode(errors="replace"))
+    return Unreadable(reason=reason[:_SHOWN], body=bytes(body)[:_SHOWN].decode(errors="replace"))
 
 
 def _stand_in(sequence: int, index: int, time: datetime, reason: str, body: bytes) -> Event:
