@@ -1,0 +1,174 @@
+"""The README says what is there, and its tour is run as it is written."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import typer.main
+from click import Group
+
+from roomledger.cli.main import app
+from roomledger.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+LASTING = re.compile(r"^make run$|\| roomledger join -$|^nats .* sub ")
+"""Commands that a person leaves running."""
+SECONDS = 60
+
+
+def shell_lines(heading: str) -> list[str]:
+    """Return the commands of a section, in order."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Terminal:
+    """Runs commands one after another, as somebody does who follows the tour."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack, replacements: dict[str, str]) -> None:
+        self.said: dict[str, str] = {}
+        self._folder = folder
+        self._stack = stack
+        self._replacements = replacements
+        self._variables: list[str] = []
+        ports = {name: str(free_port()) for name in ("NATS", "API", "PORTAL", "SOCKETIO")}
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("ROOMLEDGER_")
+        }
+        self.environment |= {f"ROOMLEDGER_{name}_PORT": port for name, port in ports.items()}
+        self.environment |= {
+            "ROOMLEDGER_DATA_DIR": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        self._replacements[":3000"] = f":{ports['API']}"
+        self._replacements["data/"] = f"{folder}/data/"
+
+    async def run(self, line: str) -> None:
+        """Run a command; one that lasts is left running until it has said something."""
+        if line.startswith(". "):
+            return
+        command = line
+        for before, after in self._replacements.items():
+            command = command.replace(before, after)
+        if re.match(r"^[A-Z]+=", line):
+            self._variables.append(command)
+            return
+        script = "\n".join([*self._variables, command])
+        child = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            "set -euo pipefail\n" + script,
+            cwd=ROOT,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        assert child.stderr is not None
+        if LASTING.search(line):
+            self._stack.push_async_callback(self._end, line, child)
+            if " sub " not in line:
+                async with asyncio.timeout(SECONDS):
+                    self.said[line] = (await child.stdout.readline()).decode()
+                assert self.said[line], (await child.stderr.read()).decode()
+            return
+        async with asyncio.timeout(SECONDS):
+            out, errors = await child.communicate()
+        assert child.returncode == 0, f"{line}\n{out.decode()}\n{errors.decode()}"
+        self.said[line] = out.decode()
+
+    async def _end(self, line: str, child: asyncio.subprocess.Process) -> None:
+        if child.returncode is None:
+            os.killpg(child.pid, signal.SIGINT)
+        async with asyncio.timeout(SECONDS):
+            out, errors = await child.communicate()
+        self.said[line] = self.said.get(line, "") + out.decode() + errors.decode()
+
+
+@asynccontextmanager
+async def terminal(folder: Path, **replacements: str) -> AsyncIterator[Terminal]:
+    async with AsyncExitStack() as stack:
+        yield Terminal(folder, stack, replacements)
+
+
+async def test_the_tour_works_as_it_is_written(tmp_path: Path) -> None:
+    async with terminal(tmp_path) as person:
+        for line in shell_lines("A tour"):
+            if not line.startswith("nats "):
+                await person.run(line)
+    said = person.said
+    assert json.loads(said["make run"].splitlines()[0])["event"] == "ready"
+    joined = said["roomledger token --user grace | roomledger join -"]
+    assert "grace" in joined
+    assert re.search(r"\+ linus .* came", joined)
+    assert re.search(r"- linus .* left", joined)
+    types = [
+        "WorkerJoined",
+        "RoomCreated",
+        "WorkerReserved",
+        "TokenIssued",
+        "ParticipantJoined",
+        "TaskPickedUp",
+        "ParticipantLeft",
+        "TaskLaidDown",
+    ]
+    log = said["roomledger log tail --no-follow"]
+    positions = [log.find(each) for each in types]
+    assert -1 not in positions, log
+    assert positions == sorted(positions), "each is there for the first time in causal order"
+    assert json.loads(said["roomledger replay --at 10 --json"])["sequence"] == 10
+
+
+@pytest.mark.clients
+async def test_the_tour_works_with_the_nats_tool_and_curl(tmp_path: Path) -> None:
+    async with terminal(tmp_path) as person:
+        for line in shell_lines("A tour") + shell_lines("Over HTTP"):
+            await person.run(line)
+        await person.run("roomledger token --user alan")
+    said = person.said
+    assert "feed.token." in said["nats --context roomledger sub 'feed.>'"]
+    assert "ledger.scheduler.portal" in said["nats --context roomledger stream view ROOMLEDGER"]
+    assert "cluster-manager" in said["nats --context roomledger micro ls"]
+    workers = said['nats --context roomledger req rpc.cluster.get_workers \'{"purpose": "all"}\'']
+    assert "portal-" in workers
+    rooms = next(words for line, words in said.items() if line.startswith("curl") and " -d " not in line)
+    assert '"lecture"' in rooms
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    section = README.split("\n## Settings\n")[1].split("\n## ")[0]
+    missing = [name for name in Settings.model_fields if f"`{name}`" not in section]
+    assert not missing
+
+
+def test_every_command_is_in_the_readme() -> None:
+    def names(group: Group, prefix: str) -> list[str]:
+        found: list[str] = []
+        for name, command in group.commands.items():
+            full = f"{prefix} {name}"
+            found += names(command, full) if isinstance(command, Group) else [full]
+        return found
+
+    root = typer.main.get_command(app)
+    assert isinstance(root, Group)
+    missing = [name for name in names(root, "roomledger") if f"`{name}`" not in README]
+    assert not missing
