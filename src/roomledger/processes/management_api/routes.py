@@ -48,25 +48,28 @@ def _problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def service_of(request: Request) -> str:
+# Coroutines, though they wait for nothing: FastAPI runs plain functions in threads.
+async def service_of(request: Request) -> str:
     """Return the service that a request comes from; the doorway found it out."""
     return str(request.state.service)
 
 
-def meta_of(request: Request) -> Meta:
-    """Return what goes with a command of this request."""
-    return Meta(f"service:{service_of(request)}", command=new_id(), traceparent=traceparent_of(request))
-
-
-def traceparent_of(request: Request) -> str | None:
+async def traceparent_of(request: Request) -> str | None:
     """Return the W3C trace context of a request, if it has one."""
     given = request.headers.get("traceparent", "")
     return given if _traceparent(given) else None
 
 
 Caller = Annotated[str, Depends(service_of)]
-Wanted = Annotated[Meta, Depends(meta_of)]
 Trace = Annotated[str | None, Depends(traceparent_of)]
+
+
+async def meta_of(service: Caller, trace: Trace) -> Meta:
+    """Return what goes with a command of this request."""
+    return Meta(f"service:{service}", command=new_id(), traceparent=trace)
+
+
+Wanted = Annotated[Meta, Depends(meta_of)]
 
 
 def routes(rooms: Rooms, tokens: Tokens, projector: Projector, store: EventStore) -> APIRouter:
