@@ -108,6 +108,36 @@ async def test_a_commit_that_got_lost_itself_is_a_conflict_when_another_was_fast
     assert len(await everything(jetstream.store.read())) == 1
 
 
+async def test_a_commit_that_is_refused_although_nobody_came_in_between_is_sent_again(
+    jetstream: LogInJetStream,
+) -> None:
+    # So do servers with several replicas while an earlier attempt is on its way.
+    refused: list[bytes] = []
+
+    def let_it_be_refused(request: bytes) -> bytes:
+        wrong = request.replace(b"Last-Subject-Sequence: 1", b"Last-Subject-Sequence: 9")
+        if wrong != request and len(refused) < 3:
+            refused.append(request)
+            return wrong
+        return request
+
+    await fill(jetstream.store, 1)
+    async with through_proxy(jetstream) as (proxy, store):
+        proxy.rewrite_requests = let_it_be_refused
+        assert await store.append(ROOM, [event()], 1) == 2
+    assert len(refused) == 3
+
+
+async def test_a_commit_that_is_always_refused_although_nobody_came_in_between_ends_in_time(
+    jetstream: LogInJetStream,
+) -> None:
+    async with through_proxy(jetstream) as (proxy, store):
+        proxy.rewrite_requests = lambda request: request.replace(b"Sequence: 0", b"Sequence: 9")
+        with pytest.raises(LogUnavailable, match="on its way") as caught:
+            await store.append(ROOM, [event()], 0)
+        assert caught.value.unknown_outcome
+
+
 async def test_when_no_answer_comes_in_time_the_outcome_is_told_to_be_unknown(
     jetstream: LogInJetStream,
 ) -> None:
@@ -392,7 +422,7 @@ async def test_a_server_that_is_too_old_is_refused(jetstream: LogInJetStream) ->
         return answer.replace(b'"version":"2.1', b'"version":"1.1')
 
     async with Proxy(jetstream.server.url) as proxy:
-        proxy.rewrite = older
+        proxy.rewrite_answers = older
         connection = await jetstream.connect(proxy.url)
         with pytest.raises(ServerTooOld, match=r"1\.1.*too old: 2\.12 or newer"):
             await JetStreamStore.open(connection, jetstream.layout, patience=IMPATIENT)

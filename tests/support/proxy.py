@@ -19,7 +19,8 @@ class Proxy:
         answers_pass: Set it to False to let what the server sends vanish.
         requests_pass: Set it to False to let what the clients send vanish.
         accepts: Set it to False to close new connections at once.
-        rewrite: Changes what the server sends.
+        rewrite_answers: Changes what the server sends.
+        rewrite_requests: Changes what the clients send.
         swallowed: How many bytes have vanished, of both directions.
     """
 
@@ -32,7 +33,8 @@ class Proxy:
         self.answers_pass = True
         self.requests_pass = True
         self.accepts = True
-        self.rewrite: Callable[[bytes], bytes] = bytes
+        self.rewrite_answers: Callable[[bytes], bytes] = bytes
+        self.rewrite_requests: Callable[[bytes], bytes] = bytes
         self.swallowed = 0
 
     @property
@@ -102,5 +104,6 @@ class Proxy:
                 if not (self.answers_pass if answers else self.requests_pass):
                     self.swallowed += len(chunk)
                     continue
-                writer.write(self.rewrite(chunk) if answers else chunk)
+                rewrite = self.rewrite_answers if answers else self.rewrite_requests
+                writer.write(rewrite(chunk))
                 await writer.drain()

@@ -1,5 +1,6 @@
 """The event store on a JetStream stream."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -8,7 +9,7 @@ import msgspec
 import structlog
 
 from roomledger.event_store.connection import Connection
-from roomledger.event_store.errors import Conflict, LogFull, LogMismatch, LogUnavailable
+from roomledger.event_store.errors import Conflict, EventStoreError, LogFull, LogMismatch, LogUnavailable
 from roomledger.event_store.layout import Layout, check_version
 from roomledger.event_store.reading import SUBJECTS_KEPT, JetStreamLog, Patience
 from roomledger.event_store.requests import (
@@ -20,13 +21,14 @@ from roomledger.event_store.requests import (
     Requests,
 )
 from roomledger.event_store.store import check_append
-from roomledger_events.envelope import MAX_BYTES, Event, encode
+from roomledger_events.envelope import MAX_BYTES, Commit, Event, encode
 from roomledger_events.subjects import Boundary, Kind
 
 log = structlog.get_logger(__name__)
 
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_OF: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
+_ON_ITS_WAY_S: Final = 0.02
 _HEADERS_BYTES: Final = 4096
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -125,22 +127,32 @@ class JetStreamStore(JetStreamLog):
         body = encode(events)
         headers = self._headers(boundary, events, expected, guard)
         what = f"appending to {boundary}"
-        try:
-            answer = await self._requests.ask(
-                what, subject, body, headers=headers, within_s=self._patience.limit_s
-            )
-        except ApiError as error:
-            if expected is not None and (error.number in WRONG_LAST_SEQUENCE or error.unknown_before):
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._patience.limit_s
+        while True:
+            try:
+                answer = await self._requests.ask(
+                    what, subject, body, headers=headers, within_s=deadline - now()
+                )
+                return int(answer["seq"])
+            except ApiError as error:
+                failure = error
+            where, wanted = guard or (boundary, expected)
+            lost = failure.number in WRONG_LAST_SEQUENCE
+            in_doubt = wanted is not None and (lost or failure.unknown_before)
+            if in_doubt and await self._last(where, what) != wanted:
                 sequence = await self._find(subject, events, expected, what)
                 if sequence is not None:
                     return sequence
-            if error.number in WRONG_LAST_SEQUENCE:
-                raise Conflict(*(guard or (boundary, expected or 0))) from None
-            if error.number in FULL:
-                raise LogFull(error.description) from None
-            raise LogMismatch(self.layout.name, [f"it refuses commits: {error}"]) from error
-        sequence = answer["seq"]
-        return int(sequence)
+                if lost:
+                    raise Conflict(where, wanted or 0)
+            if not lost:
+                raise self._refusal(failure)
+            # Nobody has come in between: with several replicas it is refused while another attempt, perhaps
+            # an earlier one of this very commit, is on its way.
+            if now() >= deadline:
+                raise LogUnavailable(f"{what} (another attempt is on its way)", unknown_outcome=True)
+            await asyncio.sleep(_ON_ITS_WAY_S)
 
     def _headers(
         self,
@@ -162,15 +174,33 @@ class JetStreamStore(JetStreamLog):
             headers[_EXPECTED_OF] = self._subject(guard[0])
         return headers
 
-    async def _find(self, subject: str, events: Sequence[Event], expected: int, what: str) -> int | None:
+    def _refusal(self, error: ApiError) -> EventStoreError:
+        if error.number in FULL:
+            return LogFull(error.description)
+        return LogMismatch(self.layout.name, [f"it refuses commits: {error}"])
+
+    async def _find(
+        self, subject: str, events: Sequence[Event], expected: int | None, what: str
+    ) -> int | None:
         """Return the sequence of these events if they are the commit that followed the expected one.
 
         At most one commit can follow it, so this tells for certain whether it was this one.
         """
-        try:
-            found = await self._get({"seq": expected + 1, "next_by_subj": subject})
-        except LogUnavailable as error:
-            raise LogUnavailable(f"{what} ({error.what})", unknown_outcome=True) from error
+        if expected is None:
+            return None
+        found = await self._look(what, {"seq": expected + 1, "next_by_subj": subject})
         if found is not None and [event.id for event in found.events] == [event.id for event in events]:
             return found.sequence
         return None
+
+    async def _last(self, boundary: Boundary, what: str) -> int:
+        """Return the last sequence of a boundary, 0 for none."""
+        subject = self._subject(boundary)
+        found = await self._look(what, {"last_by_subj": subject})
+        return 0 if found is None else found.sequence
+
+    async def _look(self, what: str, query: dict[str, Any]) -> Commit | None:
+        try:
+            return await self._get(query)
+        except LogUnavailable as error:
+            raise LogUnavailable(f"{what} ({error.what})", unknown_outcome=True) from error
