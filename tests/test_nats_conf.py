@@ -210,6 +210,7 @@ async def test_the_auditor_sees_what_is_stored(service: Client, audit: Client) -
 
 async def test_the_auditor_discovers_services(service: Client, audit: Client) -> None:
     await nats.micro.add_service(service, name="cluster-manager", version="1.0.0")
+    await service.flush()
     assert json.loads((await audit.request("$SRV.INFO")).data)["name"] == "cluster-manager"
 
 
