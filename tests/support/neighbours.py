@@ -59,6 +59,7 @@ class Neighbours:
     Attributes:
         heard: The requests, in order.
         node: Where rooms are run; the services of one that is `moved` away from answer wrong_controller.
+        placing: The refusal that the node of a room is asked for in vain with, if any.
         before_join: Awaited before a join is decided; may raise a `Refusal`.
         after_join: Awaited when somebody is in, before the answer.
         before_leave: Awaited before a leave is decided; may raise a `Refusal`.
@@ -68,6 +69,7 @@ class Neighbours:
         self.heard: list[Heard] = []
         self.node = "node-1"
         self.limit = 1000
+        self.placing: Refusal | None = None
         self.before_join: Callable[[], Awaitable[None]] = _nothing
         self.after_join: Callable[[], Awaitable[None]] = _nothing
         self.before_leave: Callable[[], Awaitable[None]] = _nothing
@@ -192,6 +194,8 @@ class Neighbours:
         )
 
     async def _get_node(self, _: GetNode) -> NodeFound:
+        if self.placing is not None:
+            raise self.placing
         return NodeFound(node=self.node)
 
     async def _join(self, request: JoinRoom) -> JoinedRoom:

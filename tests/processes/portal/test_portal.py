@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -10,8 +11,11 @@ from roomledger.domain.signed_token import Claims, sign
 from roomledger.processes.portal import entrance
 from roomledger.processes.portal.errors import CannotListen
 from roomledger.processes.portal.portal import Portal
+from roomledger.runtime.token_keys import TokenKeys
+from roomledger.sdk.client import Client, LoggedIn
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_id
+from tests.support.cluster import TestCluster
 from tests.support.house import House, Opened, RawClient
 from tests.support.nats import until
 
@@ -367,6 +371,55 @@ async def test_what_happens_between_a_join_and_its_answer_is_told_to_who_comes_l
     second = await house.client()
     await second.login(house.token("t2"))
     assert [(await second.receive())["params"]["action"] for _ in range(3)] == ["join"] * 3
+
+
+async def test_a_crowd_that_is_let_into_a_real_room_at_once_learns_of_everybody_once(
+    cluster: TestCluster,
+) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    portal = await cluster.start(Portal)
+    await cluster.room("r1")
+    keys = TokenKeys(cluster.access.broker, cluster.settings())
+    await keys.load()
+    tokens = [
+        sign(
+            keys.signing,
+            Claims(
+                token=await cluster.token("r1"),
+                host="127.0.0.1:1",
+                secure=False,
+                room="r1",
+                code=new_id(),
+                url=portal.url,
+            ),
+        )
+        for _ in range(50)
+    ]
+
+    async def learn(client: Client, login: LoggedIn, everybody: set[str]) -> None:
+        known = [each.id for each in login.room.participants]
+        async for told in client:
+            known.append(told.params["participant"]["id"])
+            if len(known) == len(everybody):
+                break
+        assert len(known) == len(set(known))
+        assert set(known) == everybody
+
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Client(token)) for token in tokens]
+        logins = await asyncio.gather(*(client.login() for client in clients))
+        last = max(logins, key=lambda login: len(login.room.participants))
+        everybody = {login.id for login in logins}
+        assert {each.id for each in last.room.participants} == everybody
+        async with asyncio.timeout(10):
+            await asyncio.gather(
+                *(
+                    learn(client, login, everybody)
+                    for client, login in zip(clients, logins, strict=True)
+                    if login is not last
+                )
+            )
 
 
 async def test_what_happens_in_a_room_is_not_told_in_another(house: House) -> None:

@@ -104,7 +104,8 @@ class Departures:
             )
         for going in left:
             going.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            await asyncio.wait(left, timeout=1)
 
     async def _see_through(self, departure: Departure) -> None:
         if departure.after is not None:
