@@ -133,7 +133,7 @@ async def test_a_commit_that_is_always_refused_although_nobody_came_in_between_e
 ) -> None:
     async with through_proxy(jetstream) as (proxy, store):
         proxy.rewrite_requests = lambda request: request.replace(b"Sequence: 0", b"Sequence: 9")
-        with pytest.raises(LogUnavailable, match="on its way") as caught:
+        with pytest.raises(LogUnavailable) as caught:
             await store.append(ROOM, [event()], 0)
         assert caught.value.unknown_outcome
 

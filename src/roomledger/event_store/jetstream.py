@@ -129,12 +129,17 @@ class JetStreamStore(JetStreamLog):
         what = f"appending to {boundary}"
         now = asyncio.get_running_loop().time
         deadline = now() + self._patience.limit_s
+        on_its_way = False
         while True:
             try:
                 answer = await self._requests.ask(
                     what, subject, body, headers=headers, within_s=deadline - now()
                 )
                 return int(answer["seq"])
+            except LogUnavailable as error:
+                raise LogUnavailable(
+                    error.what, unknown_outcome=error.unknown_outcome or on_its_way
+                ) from error
             except ApiError as error:
                 failure = error
             where, wanted = guard or (boundary, expected)
@@ -150,7 +155,8 @@ class JetStreamStore(JetStreamLog):
                 raise self._refusal(failure)
             # Nobody has come in between: with several replicas it is refused while another attempt, perhaps
             # an earlier one of this very commit, is on its way.
-            if now() >= deadline:
+            on_its_way = True
+            if now() + _ON_ITS_WAY_S >= deadline:
                 raise LogUnavailable(f"{what} (another attempt is on its way)", unknown_outcome=True)
             await asyncio.sleep(_ON_ITS_WAY_S)
 
