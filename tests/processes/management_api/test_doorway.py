@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -84,6 +85,18 @@ async def test_a_body_that_grows_too_large_without_saying_so_is_refused(running:
 
     answer = await running.client.post("/v1/rooms", content=chunks(), headers=JSON)
     problem(answer, 413, "too_large")
+
+
+async def test_a_body_whose_sender_went_away_has_no_effect(running: Running) -> None:
+    head = f"POST /v1/rooms HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.key}\r\n"
+    body = b'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{"name":"x"}\r\n'
+    _, writer = await asyncio.open_connection("127.0.0.1", int(running.api.url.rpartition(":")[2]))
+    writer.write(head.encode() + body)
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await running.client.get("/readyz")).status_code == 200
+    assert await running.commits() == []
 
 
 async def test_the_largest_body_is_read(running: Running) -> None:

@@ -55,7 +55,6 @@ async def test_a_created_room_is_in_the_log_with_who_wanted_it(running: Running)
     (event,) = commit.events
     assert commit.boundary == Boundary(Kind.ROOM, room)
     assert isinstance(event.data, RoomCreated)
-    assert running.api.first_service is not None
     service = running.api.first_service.id
     assert (event.subject, event.actor, event.data.service) == (room, f"service:{service}", service)
     assert event.source.startswith("management-api/")

@@ -53,8 +53,7 @@ class ManagementApi:
 
     def __init__(self, settings: Settings, broker: Client, store: EventStore) -> None:
         source = f"{NAME}/{new_secret_id()[:8]}"
-        self.first_service: First | None = None
-        """The first service, once started: its id, its key, and whether it was created just now."""
+        self._first_service: First | None = None
         self._settings = settings
         self._services = Services(broker, settings)
         self._keys = TokenKeys(broker, settings)
@@ -85,6 +84,17 @@ class ManagementApi:
         """Where it listens."""
         return self._listener.url
 
+    @property
+    def first_service(self) -> First:
+        """The first service: its id, its key, and whether it was created just now.
+
+        Raises:
+            RuntimeError: It has not been started.
+        """
+        if self._first_service is None:
+            raise RuntimeError("the management API has not been started")
+        return self._first_service
+
     async def start(self) -> None:
         """Return when it answers requests.
 
@@ -94,7 +104,7 @@ class ManagementApi:
             ProjectionError: The files with what is known cannot be used.
         """
         await self._keys.load()
-        self.first_service = await self._services.ensure_first(self._settings)
+        self._first_service = await self._services.ensure_first(self._settings)
         await self._projector.start()
         try:
             await self._listener.start()

@@ -75,7 +75,7 @@ class Doorway:
         """Read the body, and return what hands it on.
 
         Raises:
-            Problem: It is too large (413), or does not arrive (408).
+            Problem: It is too large (413), does not arrive (408), or ends early (400).
         """
         declared = Headers(scope=scope).get("content-length", "0")
         too_large = not declared.isdecimal() or int(declared) > self._max_bytes
@@ -86,7 +86,7 @@ class Doorway:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        break
+                        raise Problem(HTTPStatus.BAD_REQUEST, "malformed", "the body ended early")
                     size += len(message.get("body", b""))
                     too_large = too_large or size > self._max_bytes
                     if not too_large:
