@@ -1,0 +1,57 @@
+"""The settings of a purpose."""
+
+from dataclasses import replace
+
+import pytest
+
+from roomledger.domain.errors import UnknownStrategy
+from roomledger.domain.purpose import MAX_RESERVE_MS, PurposeSettings, StrategyName
+
+
+@pytest.mark.parametrize(
+    ("purpose", "strategy"),
+    [
+        ("portal", "last-used"),
+        ("conference", "last-used"),
+        ("webrtc", "last-used"),
+        ("eventbridge", "last-used"),
+        ("mediabridge", "last-used"),
+        ("something-else", "last-used"),
+        ("video", "least-used"),
+        ("analytics", "least-used"),
+        ("audio", "most-used"),
+        ("sip", "round-robin"),
+        ("streaming", "round-robin"),
+        ("recording", "randomly-pick"),
+    ],
+)
+def test_each_purpose_has_its_strategy(purpose: str, strategy: str) -> None:
+    assert PurposeSettings.default(purpose).strategy == strategy
+
+
+def test_a_strategy_that_does_not_exist_is_an_error_that_names_those_that_do() -> None:
+    with pytest.raises(UnknownStrategy, match="there is no strategy 'best'; there are least-used, most-used"):
+        replace(PurposeSettings.default("portal"), strategy="best")
+
+
+@pytest.mark.parametrize("strategy", list(StrategyName))
+def test_a_strategy_is_kept_as_plain_text(strategy: StrategyName) -> None:
+    assert type(replace(PurposeSettings.default("portal"), strategy=strategy).strategy) is str
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task_load": -0.1},
+        {"task_load": 1.1},
+        {"task_load": float("nan")},
+        {"load_threshold": float("inf")},
+        {"reserve_ms": 0},
+        {"reserve_ms": MAX_RESERVE_MS + 1},
+        {"lease_ms": 0},
+        {"purpose": "a.b"},
+    ],
+)
+def test_a_figure_out_of_its_range_is_an_error(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        replace(PurposeSettings.default("portal"), **change)  # type: ignore[arg-type]  # wrong on purpose
