@@ -1,7 +1,6 @@
 """Answers to commands that carried an id: the same id within ten minutes gets the same answer."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
@@ -15,22 +14,26 @@ class Answered:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._by_command: dict[str, asyncio.Future[Any]] = {}
-        self._order: deque[tuple[float, str]] = deque()
+        # In the order of their time, because one that is remembered anew goes to the end.
+        self._by_command: dict[str, tuple[float, asyncio.Future[Any]]] = {}
 
     def get(self, command: str | None) -> "asyncio.Future[Any] | None":
         """Return the answer to a command, given or still to come; None for one that is not known."""
-        return None if command is None else self._by_command.get(command)
+        known = None if command is None else self._by_command.get(command)
+        return None if known is None else known[1]
 
     def remember(self, command: str | None, answer: "asyncio.Future[Any]") -> None:
         """Keep the answer to a command that has an id."""
         if command is None:
             return
         now = self._clock()
-        while self._order and (self._order[0][0] < now or len(self._order) >= REMEMBERED_MOST):
-            self._by_command.pop(self._order.popleft()[1], None)
-        self._by_command[command] = answer
-        self._order.append((now + REMEMBERED_S, command))
+        while self._by_command:
+            oldest = next(iter(self._by_command))
+            if self._by_command[oldest][0] > now and len(self._by_command) < REMEMBERED_MOST:
+                break
+            del self._by_command[oldest]
+        self._by_command.pop(command, None)
+        self._by_command[command] = (now + REMEMBERED_S, answer)
 
     def forget(self, command: str | None) -> None:
         """Drop the answer to a command that may be tried again."""
