@@ -72,7 +72,7 @@ def settings(strategy: str) -> PurposeSettings:
 
 
 def measure(strategy: str, sizes: Sequence[int], decisions: int) -> list[dict[str, Any]]:
-    """Return the µs per decision by number of workers; the sizes take turns, so that all meet the same noise."""
+    """Return the µs per decision by number of workers; sizes take turns, to meet the same noise."""
     decider = SCHEDULER(settings(strategy))
     states = {size: populated(decider, size) for size in sizes}
     spent: dict[int, list[float]] = {size: [] for size in sizes}
