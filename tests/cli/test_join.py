@@ -48,6 +48,7 @@ async def test_with_json_it_prints_the_logins_result_and_then_each_notification(
     process = await start(tmp_path, house.token("t1"), "--json")
     login = await line(process)
     assert (login["user"], login["room"]["id"]) == ("user-t1", "r1")
+    assert "ticket" not in login
     await house.neighbours.enter("p9")
     told = await line(process)
     assert told["method"] == "participant"

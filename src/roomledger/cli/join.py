@@ -91,7 +91,10 @@ class _Lines:
     """JSON for programs: first the login's result, then each notification."""
 
     def login(self, login: LoggedIn) -> None:
-        self._print(login)
+        told = msgspec.to_builtins(login)
+        if login.ticket is None:
+            del told["ticket"]
+        self._print(told)
 
     def notification(self, told: Notification) -> None:
         self._print({"method": told.method, "params": told.params})
