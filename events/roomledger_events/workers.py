@@ -98,7 +98,7 @@ class WorkerDraining(Payload, frozen=True, kw_only=True):
 
 
 class WorkerDrainDeadlineReached(Payload, frozen=True, kw_only=True):
-    """The deadline of a drain has passed and the worker still had tasks."""
+    """The deadline of a drain has passed; `tasks` is how many the worker had left."""
 
     kind: ClassVar[Kind] = Kind.SCHEDULER
     worker: str
