@@ -67,9 +67,10 @@ def swapped_in(directory: Path, rebuilt: ProjectionFile, *, patience: float = PA
     if rebuilt.path == live:
         return rebuilt
     rebuilt.copy_to(live, patience=patience)
+    file = ProjectionFile(rebuilt.projection, live, patience=patience)
     rebuilt.close()
     _delete(rebuilt.path)
-    return ProjectionFile(rebuilt.projection, live, patience=patience)
+    return file
 
 
 def _beside(directory: Path, projection: Projection) -> Path:

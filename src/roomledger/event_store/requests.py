@@ -145,7 +145,8 @@ class Requests:
         try:
             async with attempt:
                 answer = await self.connection.request(subject, body, _NEVER, headers=headers)
-                # Until Python 3.12 wait_for, by which nats-py waits, swallows a cancellation that meets the answer.
+                # Before Python 3.12 wait_for, by which nats-py waits, swallows a cancellation that comes with
+                # the answer.
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError
