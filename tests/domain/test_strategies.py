@@ -7,8 +7,9 @@ import pytest
 from roomledger.domain.decider import Context
 from roomledger.domain.membership import Drain, ReportLoad, Undrain
 from roomledger.domain.placement import Schedule
+from roomledger.domain.pools import InTurns
 from roomledger.domain.scheduler import SCHEDULER, decide
-from roomledger.domain.strategies import CLASSES, STRATEGIES, LastUsed
+from roomledger.domain.strategies import CLASSES, STRATEGIES, LastUsed, WeightRobin
 from roomledger_events.tasks import Preference, WorkerReserved
 from tests.support.deciders import Scenario
 from tests.support.purposes import parts, purpose, ready
@@ -102,6 +103,21 @@ def test_weight_robin_serves_in_proportion_over_several_pools() -> None:
     ready(begun, "w2", "w3", load=0.75)
     counts = Counter(pick(begun, 100, isp="a"))
     assert all(abs(counts[worker] - share) <= 1 for worker, share in (("own", 50), ("w2", 25), ("w3", 25)))
+
+
+def test_weight_robin_gives_no_pool_what_it_missed_while_others_were_asked() -> None:
+    strategy, own, everybodys = WeightRobin(), InTurns((None, "a", None)), InTurns((None, None, None))
+    for pool, number in ((own, 1), (everybodys, 2)):
+        pool.enter(number, 0)
+    for _ in range(50):
+        strategy.remember(("a",), 1, own, 0)
+    assert strategy.choose([own, everybodys], ("a",), 0.0)[0] == 2
+    picks = []
+    for _ in range(20):
+        number = strategy.choose([own, everybodys], ("a",), 0.0)[0]
+        strategy.remember(("a",), number, {1: own, 2: everybodys}[number], 0)
+        picks.append(number)
+    assert Counter(picks) == {1: 10, 2: 10}
 
 
 def test_weight_robin_counts_what_is_reserved() -> None:

@@ -35,12 +35,12 @@ class Available(NamedTuple):
     Attributes:
         pools: All pools there are.
         needs: A need that pools exist for → how many available workers serve it.
-        count: How many workers are available.
+        total: How many workers are available.
     """
 
     pools: Mapping[Key, Pool]
     needs: Mapping[object, int]
-    count: int
+    total: int
 
 
 class Found(NamedTuple):
@@ -103,7 +103,7 @@ class ByIspAndRegion:
 
     def find(self, preference: Preference, available: Available) -> Found:
         """Return the pools of the isp and of those that serve everybody."""
-        return _near((None,), preference, available.pools, available.count, {})
+        return _near((None,), preference, available.pools, available.total, {})
 
     def place(self, capacity: Capacity, preference: Preference) -> Key:
         """Return where the preference found the worker."""
@@ -125,7 +125,7 @@ class ByCodecs:
         """Return the pools of the codec sets that hold those asked for."""
         asked = _asked(preference)
         if asked is None:
-            return _near((None,), preference, available.pools, available.count, {})
+            return _near((None,), preference, available.pools, available.total, {})
         encode, decode = asked
         needs = [
             need
@@ -134,7 +134,7 @@ class ByCodecs:
         ]
         needs.sort(key=lambda need: (sorted(need[0]), sorted(need[1])))
         count = sum(available.needs[need] for need in needs)
-        refused = {VIDEO: available.count - count} if count < available.count else {}
+        refused = {VIDEO: available.total - count} if count < available.total else {}
         return _near(needs, preference, available.pools, count, refused)
 
     def place(self, capacity: Capacity, preference: Preference) -> Key:
@@ -157,7 +157,7 @@ class ByAlgorithm:
         """Return the pool of the algorithm."""
         pool = available.pools.get((preference.algorithm, None, None))
         count = pool.count if pool else 0
-        refused = {ALGORITHM: available.count - count} if count < available.count else {}
+        refused = {ALGORITHM: available.total - count} if count < available.total else {}
         return Found((pool,) if pool and count else (), refused)
 
     def place(self, _capacity: Capacity, preference: Preference) -> Key:

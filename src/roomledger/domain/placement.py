@@ -204,7 +204,8 @@ def schedule(state: SchedulerState, command: Schedule, context: Context) -> Deci
     check_name(command.task, "task")
     if command.reserve_ms is not None:
         check_duration(command.reserve_ms, "reserve_ms")
-    task, facts = state.tasks.get(command.task), ()
+    task = state.tasks.get(command.task)
+    facts: tuple[Fact, ...] = ()
     if task is not None:
         holder = state.workers[task.worker]
         if task.running or not holder.draining:

@@ -55,16 +55,16 @@ class _First:
 class LeastUsed(_First):
     """The smallest effective load; of equals, who joined first."""
 
-    pool = LeastLoadedFirst
+    pool: ClassVar[type[Pool]] = LeastLoadedFirst
 
 
 class MostUsed(_First):
     """The largest effective load; of equals, who joined first."""
 
-    pool = MostLoadedFirst
+    pool: ClassVar[type[Pool]] = MostLoadedFirst
 
 
-class _Remembering(_First):
+class RememberingStrategy(_First):
     """Remembers the worker picked last of each class."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class _Remembering(_First):
         _put(self.picked, about, number)
 
 
-class LastUsed(_Remembering):
+class LastUsed(RememberingStrategy):
     """The worker picked last while it is still a candidate, else who joined first."""
 
     def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
@@ -87,7 +87,7 @@ class LastUsed(_Remembering):
         return [last, *islice((number for number in first if number != last), RANKED - 1)]
 
 
-class RoundRobin(_Remembering):
+class RoundRobin(RememberingStrategy):
     """The candidate after the one picked last, in joining order."""
 
     def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
@@ -123,7 +123,7 @@ class RandomlyPick(_First):
         return list(dict.fromkeys(chosen))[:RANKED]
 
 
-class _Turns(NamedTuple):
+class Turns(NamedTuple):
     """Whose turn it is among the pools of a class.
 
     Attributes:
@@ -147,7 +147,7 @@ class WeightRobin:
     """The stride of a pool of which one millionth is free; it leaves room for 10¹⁰ workers."""
 
     def __init__(self) -> None:
-        self.turns: OrderedDict[PreferenceClass, _Turns] = OrderedDict()
+        self.turns: OrderedDict[PreferenceClass, Turns] = OrderedDict()
 
     def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
         """Return those whose turns are next, in the pool whose turn it is."""
@@ -168,7 +168,7 @@ class WeightRobin:
         mine = later.get(place.key, turn)
         moved = {key: each for key, each in later.items() if each > mine}
         moved[place.key] = mine + self.STRIDE // max(place.free, ONE - load, 1)
-        _put(self.turns, about, _Turns(mine, moved))
+        _put(self.turns, about, Turns(mine, moved))
         place.serve(number, load)
 
 
@@ -182,7 +182,7 @@ STRATEGIES: Final[Mapping[str, Callable[[], Strategy]]] = {
 }
 """Name → strategy."""
 
-_NO_TURNS: Final = _Turns(0, {})
+_NO_TURNS: Final = Turns(0, {})
 
 
 def _first(pools: Sequence[Pool]) -> list[int]:
