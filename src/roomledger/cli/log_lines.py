@@ -7,12 +7,15 @@ from typing import Any
 import structlog
 
 
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    # Plain tracebacks: the rich ones print variables, and a variable may hold a secret.
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
 def set_up(*, verbose: bool = False) -> None:
     """Let structlog write to standard error."""
     terminal = sys.stderr.isatty()
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=False)
-    )
+    renderer: Any = _for_people() if terminal else structlog.processors.JSONRenderer(sort_keys=False)
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -14,14 +14,17 @@ from roomledger.cli.join import join
 from roomledger.cli.log import log
 from roomledger.cli.nats_context import nats_context
 from roomledger.cli.replay import replay
-from roomledger.cli.serve import PROCESSES, serve
 from roomledger.cli.token import token
 from roomledger.domain.errors import Refusal
 from roomledger.event_store.errors import EventStoreError
 from roomledger.runtime.errors import RuntimeFailure
+from roomledger_projections.errors import ProjectionError
 
-FAILURES = (EventStoreError, RuntimeFailure, Refusal, OSError, settings.UnknownSetting)
+FAILURES = (EventStoreError, RuntimeFailure, ProjectionError, Refusal, OSError, settings.UnknownSetting)
 """What ends a command with one sentence: nothing is wrong with the program."""
+
+EVERYTHING = ("cluster-manager", "conference", "portal", "management-api")
+"""All processes, in the order of their start."""
 
 NatsUrl = Annotated[str | None, typer.Option("--nats", help="A server that is there already.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
@@ -48,7 +51,7 @@ def version() -> None:
 @app.command("serve")
 def serve_all(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
     """Run everything in one process, with a nats-server of its own unless one is named."""
-    _run(list(PROCESSES), nats, embedded=True, verbose=verbose)
+    _run(EVERYTHING, nats, embedded=True, verbose=verbose)
 
 
 @app.command("cluster-manager")
@@ -76,6 +79,8 @@ def management_api(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # n
 
 
 def _run(names: Sequence[str], nats: str | None, *, embedded: bool, verbose: bool) -> None:
+    from roomledger.cli.serve import serve  # noqa: PLC0415  - the other commands need not wait for it
+
     log_lines.set_up(verbose=verbose)
     raise typer.Exit(_loop(serve(settings.load(nats_url=nats), names, embedded=embedded)))
 

@@ -17,6 +17,8 @@ import structlog
 from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.errors import LogReplaced, LogUnavailable
 from roomledger.event_store.store import Bookmark, Head, ReadableLog, check
+from roomledger.runtime.ending import end
+from roomledger.runtime.arrivals import batches
 from roomledger_events.envelope import Address, Commit
 from roomledger_projections import PROJECTIONS
 from roomledger_projections.directory import live_path, opened, swapped_in
@@ -31,10 +33,6 @@ log = structlog.get_logger(__name__)
 
 CAUGHT_UP_S: Final = 5.0
 """How long `Projector.caught_up` waits."""
-READ_AHEAD: Final = 1024
-"""Commits that may wait to be taken in."""
-BATCH_EVENTS: Final = 4096
-"""Events in one transaction, about."""
 _RETRY_S: Final = 0.5
 
 
@@ -103,9 +101,7 @@ class Projector:
 
     async def stop(self) -> None:
         """Finish the batch under way and close the files."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await end(self._running)
         async with AsyncExitStack() as questions:
             for _, lock in self._readers.values():
                 await questions.enter_async_context(lock)
@@ -174,39 +170,19 @@ class Projector:
             await self._patiently(self._swap_in)
             self._reached(head.sequence)
             log.info("the projections know the log", sequence=head.sequence)
-            async with aclosing(self._log.follow(start=head.sequence + 1)) as commits:
-                await self._take_in_all(commits)
+            await self._take_in_all(self._log.follow(start=head.sequence + 1))
         finally:
             self._refuse_who_waits()
 
     async def _read_to(self, end: int) -> None:
         start = min(file.position.sequence for file in self._files.values()) + 1
         if start <= end:
-            async with aclosing(self._log.read(start=start, until=end)) as commits:
-                await self._take_in_all(commits)
+            await self._take_in_all(self._log.read(start=start, until=end))
 
     async def _take_in_all(self, commits: AsyncGenerator[Commit]) -> None:
-        """Take commits in, as many at a time as have arrived."""
-        arrived: asyncio.Queue[Commit | None] = asyncio.Queue(READ_AHEAD)
-        reading = asyncio.create_task(_pass_on(commits, arrived))
-        try:
-            more = True
-            while more:
-                batch: list[Commit] = []
-                events = 0
-                while events < BATCH_EVENTS and not (batch and arrived.empty()):
-                    commit = await arrived.get()
-                    if commit is None:
-                        more = False
-                        break
-                    batch.append(commit)
-                    events += len(commit.events)
-                if batch:
-                    await self._take_in(batch)
-            await reading
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+        async with aclosing(batches(commits)) as arrived:
+            async for batch in arrived:
+                await self._take_in(batch)
 
     async def _take_in(self, batch: Sequence[Commit]) -> None:
         skipped: dict[Address, Skipped] = {}
@@ -305,16 +281,6 @@ class Projector:
     @staticmethod
     def _not_ready(why: str) -> Refusal:
         return Refusal(Code.NOT_READY, f"the projections are not ready: {why}")
-
-
-async def _pass_on(commits: AsyncGenerator[Commit], arrived: asyncio.Queue[Commit | None]) -> None:
-    try:
-        async for commit in commits:
-            await arrived.put(commit)
-    except Exception:
-        await arrived.put(None)
-        raise
-    await arrived.put(None)
 
 
 async def _in_thread(work: Callable[Asked, Value], *args: Asked.args, **more: Asked.kwargs) -> Value:

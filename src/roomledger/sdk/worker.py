@@ -12,6 +12,7 @@ import structlog
 
 from roomledger.domain.errors import Refusal
 from roomledger.runtime.calls import RequestMeta
+from roomledger.runtime.ending import end
 from roomledger.sdk.cluster import Cluster
 from roomledger_events.workers import WorkerInfo
 
@@ -62,9 +63,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Quit the cluster, which frees the worker's tasks."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        await end(self._beating)
         try:
             await self._cluster.quit(self.id, time_limit=QUIT_S)
         except Refusal as refusal:

@@ -19,6 +19,7 @@ from roomledger.event_store.store import EventStore
 from roomledger.processes.cluster_manager.following import Followed
 from roomledger.processes.cluster_manager.liveness import Liveness
 from roomledger.runtime.commands import Answer, Meta, Query
+from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
 from roomledger.runtime.writer import Writer
 from roomledger_events.subjects import Boundary, Kind
@@ -96,12 +97,7 @@ class Active:
 
     async def stop(self) -> None:
         """Decide no more."""
-        tasks = [desk.running for desk in self.desks.values() if desk.running is not None]
-        if self._ticking is not None:
-            tasks.append(self._ticking)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._ticking, *(desk.running for desk in self.desks.values()))
         for desk in self.desks.values():
             desk.writer.close()
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from roomledger.domain.decider import Decider
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger.event_store.store import EventStore
+from roomledger.runtime.ending import end
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import ANY, Boundary, Kind
 
@@ -54,11 +55,11 @@ class Following:
         Raises:
             LogReplaced: The log that was followed was replaced.
         """
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            await end(task)
+            if not task.cancelled():
+                task.result()
 
     async def catch_up(self) -> None:
         """Read to the log's present end; not while it follows in the background.

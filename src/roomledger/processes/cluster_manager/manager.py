@@ -20,6 +20,7 @@ from roomledger.processes.cluster_manager.following import Following
 from roomledger.processes.cluster_manager.lease import Lease
 from roomledger.processes.cluster_manager.methods import methods
 from roomledger.runtime.calls import serve
+from roomledger.runtime.ending import end
 from roomledger.sdk.cluster import PREFIX
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_secret_id
@@ -70,9 +71,7 @@ class ClusterManager:
 
     async def stop(self) -> None:
         """Decide no more, and let another manager take over at once."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await end(self._running)
 
     async def failed(self) -> BaseException:
         """Return what ended the manager that cannot be mended here, such as a log that was replaced."""
@@ -92,8 +91,7 @@ class ClusterManager:
                 await asyncio.sleep(_PAUSE_S)
             finally:
                 held = not holding.done()
-                holding.cancel()
-                await asyncio.gather(holding, return_exceptions=True)
+                await end(holding)
                 if held:
                     await self._lease.release()
             self._following.restart()
@@ -104,9 +102,10 @@ class ClusterManager:
         try:
             await asyncio.wait({following, acquiring}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            acquiring.cancel()
+            acquired = acquiring.done()
+            await end(acquiring)
             await self._following.stop()
-        if not acquiring.done():
+        if not acquired:
             raise RuntimeError("following the log ended by itself")
 
     async def _decide(self, holding: "asyncio.Task[None]") -> None:

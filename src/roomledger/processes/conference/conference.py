@@ -13,6 +13,7 @@ from roomledger.processes.conference.node import Node
 from roomledger.processes.conference.node_ledger import NodeLedger
 from roomledger.runtime.calls import Method, RequestMeta, Service, serve
 from roomledger.runtime.commands import Meta
+from roomledger.runtime.ending import end
 from roomledger.sdk.cluster import Cluster
 from roomledger.sdk.rooms import CONFERENCE, GetNode, NodeFound
 from roomledger.sdk.worker import Worker
@@ -84,9 +85,7 @@ class Conference:
     async def stop(self) -> None:
         """Quit the cluster; the rooms stay as they are for the next worker."""
         await self._worker.stop()
-        if self._laying_down is not None:
-            self._laying_down.cancel()
-            await asyncio.gather(self._laying_down, return_exceptions=True)
+        await end(self._laying_down)
         if self._service is not None:
             await self._service.stop()
         await self.node.stop()

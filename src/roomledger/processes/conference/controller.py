@@ -18,6 +18,7 @@ from roomledger.domain.room_commands import RoomCommand, TakeOverController
 from roomledger.domain.room_state import RoomState
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.commands import Answer, Meta, Query
+from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
 from roomledger.runtime.writer import Writer
 from roomledger_events.subjects import Boundary, Kind, Subjects
@@ -91,9 +92,7 @@ class RoomController:
     async def stop(self) -> None:
         """Decide no more; the room stays as it is for the next controller."""
         await self._hear_no_more()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await end(self._running)
         self._writer.close()
 
     async def decide(self, command: RoomCommand | Query, meta: Meta) -> Answer:

@@ -14,6 +14,7 @@ from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.signed_token import Claims
 from roomledger.processes.portal.entrance import AGAIN, on_behalf_of
 from roomledger.processes.portal.whereabouts import Place, Whereabouts
+from roomledger.runtime.ending import end
 from roomledger.sdk.rooms import Controller
 from roomledger.sdk.worker import Worker
 
@@ -102,10 +103,7 @@ class Departures:
             log.error(
                 "participants may stay in their rooms: the rooms could not be told", departures=len(left)
             )
-        for going in left:
-            going.cancel()
-        if left:
-            await asyncio.wait(left, timeout=1)
+        await end(*left)
 
     async def _see_through(self, departure: Departure) -> None:
         if departure.after is not None:

@@ -15,6 +15,7 @@ import structlog
 from roomledger.event_store.errors import LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.processes.portal.notifications import News, Roster, take_in
+from roomledger.runtime.ending import end
 from roomledger.sdk.rooms import JoinedRoom
 from roomledger_events.envelope import Address
 from roomledger_events.subjects import Boundary, Kind
@@ -127,11 +128,7 @@ class RoomFeed:
 
     async def close(self) -> None:
         """Follow the room no more."""
-        following = self._following
-        while following is not None and not following.done():
-            # Once is not enough: asyncio.wait_for, as nats-py uses it, may lose a cancellation (Python 3.11).
-            following.cancel()
-            await asyncio.wait({following}, timeout=_PAUSE_S)
+        await end(self._following)
 
     async def _follow(self, start: int) -> None:
         try:
