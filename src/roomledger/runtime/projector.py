@@ -17,8 +17,8 @@ import structlog
 from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.errors import LogReplaced, LogUnavailable
 from roomledger.event_store.store import Bookmark, Head, ReadableLog, check
-from roomledger.runtime.ending import end
 from roomledger.runtime.arrivals import batches
+from roomledger.runtime.ending import end
 from roomledger_events.envelope import Address, Commit
 from roomledger_projections import PROJECTIONS
 from roomledger_projections.directory import live_path, opened, swapped_in
