@@ -354,6 +354,11 @@ def test_after_a_while_a_pick_up_is_taken_for_a_new_one() -> None:
     begun.then(TaskPickedUp(task="t2", worker="w1", reserved_for="w2"))
 
 
+def test_what_it_got_back_it_can_take_over_again() -> None:
+    begun = back().when(PickUpTasks("w1", ("t1", "t2"))).when(PickUpTasks("w2", ("t2",)))
+    begun.when(PickUpTasks("w1", ("t2",))).then(TaskPickedUp(task="t2", worker="w1", reserved_for="w2"))
+
+
 def test_a_worker_that_quit_has_nothing_to_hand_back() -> None:
     begun = ready(purpose(), "w1", "w2").when(PickUpTasks("w1", ("t1",))).when(Quit("w1"))
     begun.when(Schedule("t1")).when(Join("w1", info())).when(PickUpTasks("w1", ("t1",)))

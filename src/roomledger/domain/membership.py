@@ -172,7 +172,7 @@ def joined(state: SchedulerState, event: Event, data: WorkerJoined) -> None:
         state.workers[worker.id] = worker
     else:
         state.candidates.leave(worker)
-        worker.info = data.info
+        worker.tell(data.info)
     state.candidates.join(worker)
 
 

@@ -18,7 +18,15 @@ import msgspec
 from roomledger.domain.candidates import Choice
 from roomledger.domain.decider import Context, Decision, Fact
 from roomledger.domain.errors import Code, Refusal
-from roomledger.domain.membership import Command, Done, check_duration, check_name, check_names
+from roomledger.domain.membership import (
+    MAX_NAME,
+    Command,
+    Done,
+    check_duration,
+    check_name,
+    check_names,
+    invalid,
+)
 from roomledger.domain.pools import millionths
 from roomledger.domain.scheduler_state import MAX_REFUSALS, REFUSAL_PAUSE, SchedulerState
 from roomledger.domain.task import Phase, Task
@@ -391,8 +399,9 @@ def _known(state: SchedulerState, task: str) -> Task:
 
 
 def _check_preference(preference: Preference) -> None:
-    named = [name for name in (preference.isp, preference.region, preference.algorithm) if name is not None]
-    check_names(tuple(named), "preference")
+    for name in (preference.isp, preference.region, preference.algorithm):
+        if name is not None and not 0 < len(name) <= MAX_NAME:
+            raise invalid(f"the preference names {name[:80]!r}: 1 to {MAX_NAME} characters")
     if preference.video is not None:
         check_names(preference.video.encode, "preference.video.encode")
         check_names(preference.video.decode, "preference.video.decode")

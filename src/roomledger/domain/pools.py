@@ -141,12 +141,13 @@ class InTurns(Pool):
     def serve(self, number: int, load: int) -> None:
         """Note that a worker was served with this effective load."""
         turn = self.turns.get(number, self.turn)
-        rank = self.rank(number, load)
-        self.turns[number] = turn + self.STRIDE // max(ONE - load, 1)
+        later = self.turns[number] = turn + self.STRIDE // max(ONE - load, 1)
         self.turn = max(self.turn, turn)
-        if rank in self.order:
-            self.order.remove(rank)
-            self.order.add(self.rank(number, load))
+        try:
+            self.order.remove(turn << NUMBER_BITS | number)
+        except ValueError:
+            return  # it is not available any more
+        self.order.add(later << NUMBER_BITS | number)
 
     def rank(self, number: int, load: int) -> int:  # noqa: ARG002  - its turn counts
         """Order by the turn."""

@@ -41,6 +41,7 @@ class Worker:
         unavailable: The rule by which it is not available, or None.
         placed: The effective load that it stands in its pools with; None while it stands in none.
         pools: Where it stands while it is available.
+        limit: The load from which on it gets no new task, in millionths.
     """
 
     id: str
@@ -59,11 +60,15 @@ class Worker:
     unavailable: str | None = NOT_REPORTED
     placed: int | None = None
     pools: tuple[Pool, ...] = ()
+    limit: int = field(init=False)
 
-    @property
-    def limit(self) -> int:
-        """The load from which on it gets no new task, in millionths."""
-        return millionths(self.info.max_load)
+    def __post_init__(self) -> None:
+        self.tell(self.info)
+
+    def tell(self, info: WorkerInfo) -> None:
+        """Take in what it tells of itself."""
+        self.info = info
+        self.limit = millionths(info.max_load)
 
     def refused_by(self) -> str | None:
         """Return the rule by which it cannot be given a task, or None."""
