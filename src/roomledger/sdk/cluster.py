@@ -101,11 +101,24 @@ class Joined(msgspec.Struct, kw_only=True, frozen=True):
     sequence: int
 
 
-class KeptAlive(msgspec.Struct, kw_only=True, frozen=True):
-    """The reply to ``keep_alive``."""
+class KeptAlive(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The reply to ``keep_alive``.
+
+    Attributes:
+        status: Whether the cluster knows the worker.
+        draining: Whether the worker gets no new tasks.
+        move_in_ms: The time until it is to move those that it has, 0 from then on; None without a deadline.
+    """
 
     status: Literal["ok", "who_are_you"]
     draining: bool
+    move_in_ms: int | None = None
+
+
+class PickedUp(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``pick_up_tasks``: all are the worker's, except those `released`, which are another's."""
+
+    released: tuple[str, ...] = ()
 
 
 class Scheduled(msgspec.Struct, kw_only=True, frozen=True):
@@ -184,9 +197,13 @@ class Cluster:
         """Leave; the worker's tasks are freed."""
         await self._call("quit", OfWorker(worker=worker), Nothing, time_limit=time_limit)
 
-    async def keep_alive(self, worker: str) -> KeptAlive:
+    async def keep_alive(self, worker: str, *, time_limit: float | None = None) -> KeptAlive:
         """Say that the worker is there."""
-        return await self._call("keep_alive", OfWorker(worker=worker), KeptAlive)
+        return await self._call("keep_alive", OfWorker(worker=worker), KeptAlive, time_limit=time_limit)
+
+    async def report_state(self, worker: str, state: int) -> None:
+        """Report whether the worker is ready: 0 not ready, 1 initializing, 2 ready."""
+        await self._call("report_state", ReportState(worker=worker, state=state), Nothing)
 
     async def report_load(self, worker: str, load: float) -> None:
         """Report the worker's load, 0 to 1."""
@@ -194,9 +211,10 @@ class Cluster:
 
     async def pick_up_tasks(
         self, worker: str, tasks: tuple[str, ...], meta: RequestMeta | None = None
-    ) -> None:
-        """Say that the worker runs these tasks."""
-        await self._call("pick_up_tasks", PickUpTasks(worker=worker, tasks=tasks, meta=meta), Nothing)
+    ) -> tuple[str, ...]:
+        """Say that the worker runs these tasks, and return those that are another's now."""
+        request = PickUpTasks(worker=worker, tasks=tasks, meta=meta)
+        return (await self._call("pick_up_tasks", request, PickedUp)).released
 
     async def lay_down_task(self, worker: str, task: str, meta: RequestMeta | None = None) -> None:
         """Say that the worker no longer runs a task."""
@@ -221,6 +239,15 @@ class Cluster:
         """Give a reservation up."""
         await self._call("unschedule", OfWorkerAndTask(worker=worker, task=task, meta=meta), Nothing)
 
+    async def drain(self, worker: str, deadline_ms: int | None = None) -> int:
+        """Let a worker get no new tasks, and return how many it has; it is to move them by the deadline."""
+        request = Drain(worker=worker, deadline_ms=deadline_ms)
+        return (await self._call("drain", request, Draining)).tasks
+
+    async def undrain(self, worker: str) -> int:
+        """Let a worker get new tasks again, and return how many it has."""
+        return (await self._call("undrain", OfWorker(worker=worker), Draining)).tasks
+
     async def get_worker(self, worker: str) -> WorkerView:
         """Return what is known of a worker."""
         return await self._call("get_worker", OfWorker(worker=worker), WorkerView)
@@ -230,7 +257,7 @@ class Cluster:
         return (await self._call("get_workers", GetWorkers(purpose=purpose), Workers)).workers
 
     async def get_tasks(self, worker: str) -> tuple[str, ...]:
-        """Return the tasks that a worker has, running or reserved."""
+        """Return the tasks that a worker runs."""
         return (await self._call("get_tasks", OfWorker(worker=worker), TasksOfWorker)).tasks
 
     async def get_scheduled(self, purpose: str, task: str) -> TaskView:

@@ -1,6 +1,7 @@
 """What the active manager answers: the methods of the wire, as commands and queries of its rules."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from roomledger.domain import membership, placement
@@ -59,8 +60,12 @@ class _Methods:
         if desk is None:
             return cluster.KeptAlive(status="who_are_you", draining=False)
         self._active.hear(desk, request.worker)
-        draining = desk.writer.state.workers[request.worker].draining
-        return cluster.KeptAlive(status="ok", draining=draining)
+        worker = desk.writer.state.workers[request.worker]
+        return cluster.KeptAlive(
+            status="ok",
+            draining=worker.draining,
+            move_in_ms=None if worker.drain_until is None else _left_ms(worker.drain_until),
+        )
 
     async def report_state(self, request: cluster.ReportState, meta: Meta) -> Nothing:
         await self._of(request.worker, membership.ReportState(request.worker, request.state), meta)
@@ -164,3 +169,7 @@ class _Methods:
 
     async def _of(self, worker: str, command: Any, meta: Meta) -> Answer:  # noqa: ANN401  - a command or query
         return await self._desk_of(worker).decide(command, meta)
+
+
+def _left_ms(deadline: datetime) -> int:
+    return max(0, round((deadline - datetime.now(UTC)).total_seconds() * 1000))
