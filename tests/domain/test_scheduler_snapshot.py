@@ -57,7 +57,7 @@ def follow(state: SchedulerState, history: list[tuple[Command, float]]) -> list[
     return told
 
 
-@effort(max_examples=60, deadline=None)
+@effort(max_examples=25, deadline=None)
 @given(settings=any_settings, before=histories, after=histories)
 def test_a_snapshot_goes_on_as_the_state_that_it_was_taken_of(
     settings: PurposeSettings, before: list[tuple[Command, float]], after: list[tuple[Command, float]]

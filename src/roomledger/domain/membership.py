@@ -197,7 +197,6 @@ def load_reported(state: SchedulerState, _event: Event, data: LoadReported) -> N
     """Take a worker's load in; the reservations before it are part of it."""
     if worker := state.workers.get(data.worker):
         worker.load = worker.effective = millionths(data.load)
-        worker.since = 0
         state.candidates.settle(worker)
 
 

@@ -143,7 +143,6 @@ def reserved(state: SchedulerState, event: Event, data: WorkerReserved) -> None:
     state.hold(task, worker, Phase.RESERVED, data.expires_at)
     load = worker.effective if data.basis.load is None else millionths(data.basis.load)
     state.candidates.remember(data.preference, worker, load)
-    worker.since += 1
     worker.effective += state.task_load
     state.candidates.settle(worker)
 

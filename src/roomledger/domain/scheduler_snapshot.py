@@ -37,7 +37,6 @@ class WorkerRow(msgspec.Struct, array_like=True, gc=False):
     joined_at: datetime
     state: int | None
     load: int | None
-    since: int
     effective: int
     draining: bool
     drain_until: datetime | None
@@ -162,7 +161,6 @@ def _worker_row(worker: Worker) -> WorkerRow:
         joined_at=worker.joined_at,
         state=worker.state,
         load=worker.load,
-        since=worker.since,
         effective=worker.effective,
         draining=worker.draining,
         drain_until=worker.drain_until,
@@ -179,7 +177,6 @@ def _restore_worker(state: SchedulerState, row: WorkerRow) -> None:
         joined_at=row.joined_at,
         state=row.state,
         load=row.load,
-        since=row.since,
         effective=row.effective,
         draining=row.draining,
         drain_until=row.drain_until,

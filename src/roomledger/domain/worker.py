@@ -30,7 +30,6 @@ class Worker:
         info: What it told of itself.
         state: What it reported last, or None.
         load: What it reported last, in millionths, or None.
-        since: How many reservations were made for it since that report.
         draining: Whether it gets no new tasks.
         drain_until: When it is to move the tasks that it still has, if that was said.
         due: The same until that has been recorded.
@@ -50,7 +49,6 @@ class Worker:
     joined_at: datetime
     state: int | None = None
     load: int | None = None
-    since: int = 0
     draining: bool = False
     drain_until: datetime | None = None
     due: datetime | None = None
