@@ -34,6 +34,10 @@ class Teller:
         self._store = store
         self._last: dict[Boundary, int] = {}
 
+    def knows(self, boundary: Boundary, last: int) -> None:
+        """Take a boundary over whose last sequence is known."""
+        self._last[boundary] = last
+
     async def tell(
         self,
         boundary: Boundary,

@@ -11,7 +11,8 @@ RuntimeFailure
 │   ├── NatsPortInUse           somebody listens there already
 │   ├── NatsServerNotStarted    it ended, or was not ready in time
 │   └── NatsServerDied          it ended while it was needed
-└── NatsContextNotWritten   no context file for the nats tool
+├── NatsContextNotWritten   no context file for the nats tool
+└── NoSuchMoment            a moment that the log does not reach
 """
 
 from pathlib import Path
@@ -202,3 +203,18 @@ class NatsContextNotWritten(RuntimeFailure):
 
     def __str__(self) -> str:
         return f"the context {self.name} was not written: {self.reason}"
+
+
+class NoSuchMoment(RuntimeFailure):
+    """A moment at which the log has nothing to say.
+
+    Attributes:
+        reason: How it lies beside the log, as a sentence without its full stop.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"no state can be shown: {self.reason}"

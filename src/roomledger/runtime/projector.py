@@ -8,7 +8,7 @@ so that nobody is told that something does not exist because it was not read yet
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, ExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
@@ -289,5 +289,7 @@ async def _in_thread(work: Callable[Asked, Value], *args: Asked.args, **more: As
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait({working})
+        while not working.done():
+            with suppress(asyncio.CancelledError):  # it may come more than once
+                await asyncio.wait({working})
         raise

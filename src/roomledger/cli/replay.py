@@ -1,0 +1,150 @@
+"""The command ``replay``: the cluster at any moment, from the log alone."""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from roomledger import settings
+from roomledger.runtime import rebuilding
+from roomledger.runtime.access import open_access
+from roomledger.runtime.rebuilding import Moment, rebuilt
+from roomledger.settings import Settings
+
+SHOWN_AFTER_S: Final = 1.0
+"""Whatever takes longer than this shows how far it has come."""
+TOKENS_SHOWN: Final = 20
+"""The newest tokens are for people; programs get all."""
+
+
+def replay(
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="SEQ|TIME", help="The moment: a sequence of the log, or a time with its zone."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,  # noqa: FBT002  - a flag
+    nats: Annotated[str | None, typer.Option("--nats", help="A server that is there already.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The data directory of the one that serves.")] = None,
+) -> None:
+    """Show the cluster as it is, or as it was at any moment, from the log alone."""
+    wanted = None if at is None else moment_of(at)
+    state = asyncio.run(_state(settings.load(nats_url=nats, data_dir=data_dir), wanted))
+    if as_json:
+        typer.echo(json.dumps(state))
+    else:
+        _show(state)
+
+
+def moment_of(text: str) -> int | datetime:
+    """Read a sequence or a time.
+
+    Raises:
+        typer.BadParameter: It is neither, or a time without zone.
+    """
+    if re.fullmatch(r"[0-9]{1,19}", text):
+        return int(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text[:40]!r} is neither a sequence nor a time such as 2026-01-31T12:00:00Z"
+        raise typer.BadParameter(message, param_hint="--at") from None
+    if found.tzinfo is None:
+        message = f"{text!r} has no time zone: add Z for UTC, or an offset such as +02:00"
+        raise typer.BadParameter(message, param_hint="--at")
+    return found
+
+
+async def _state(known: Settings, at: Moment) -> dict[str, Any]:
+    access = await open_access(known, name="roomledger replay")
+    try:
+        with _progress() as on_progress, await rebuilt(access.store, at, on_progress=on_progress) as state:
+            if state.unreadable:
+                typer.echo(
+                    f"{state.unreadable} events were left out: this version cannot read them", err=True
+                )
+            return state.as_json()
+    finally:
+        await access.close()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[rebuilding.Progress], None]]:
+    """Show how far a rebuild has come, on a terminal, when it takes long enough to ask oneself."""
+    bar = Progress(
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]:,.0f} events/s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    begun = time.monotonic()
+    task = bar.add_task("replay", total=None, speed=0.0)
+
+    def show(progress: rebuilding.Progress) -> None:
+        passed = time.monotonic() - begun
+        if passed >= SHOWN_AFTER_S and sys.stderr.isatty():
+            bar.update(task, completed=progress.sequence, total=progress.last, speed=progress.events / passed)
+            bar.start()
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+def _show(state: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"sequence [bold]{state['sequence']}[/bold], {state['time'] or 'before anything happened'}")
+    held: dict[str, int] = {}
+    for task in state["tasks"]:
+        held[task["worker"]] = held.get(task["worker"], 0) + 1
+    workers = _table(console, "workers", "purpose", "worker", "state", "load", "tasks", "address")
+    for worker in state["workers"]:
+        address = worker["via_host"] or f"{worker['hostname'] or worker['ip']}:{worker['port'] or ''}"
+        condition = "draining" if worker["draining_since"] else _STATES.get(worker["state"], "ready")
+        load = "-" if worker["load"] is None else f"{worker['load']:.2f}"
+        row = (worker["purpose"], worker["id"], condition, load, str(held.get(worker["id"], 0)), address)
+        workers.add_row(*row)
+    tasks = _table(console, "tasks", "purpose", "task", "worker", "state", "until")
+    for task in state["tasks"]:
+        tasks.add_row(task["purpose"], task["id"], task["worker"], task["state"], task["expires_at"] or "")
+    rooms = _table(console, "rooms", "room", "name", "service", "node", "participants")
+    for room in state["rooms"]:
+        present = ", ".join(_named(each) for each in room["participants"])
+        rooms.add_row(room["id"], room["name"], room["service"], room["controller_node"] or "", present)
+    tokens = _table(console, "tokens", "token", "room", "user", "role", "state", "by", "until")
+    for token in state["tokens"][-TOKENS_SHOWN:]:
+        by = (token["used_by"] if token["state"] == "used" else token["revoked_by"]) or ""
+        row = (token["id"], token["room"], token["user"], token["role"], token["state"], by)
+        tokens.add_row(*row, token["expires_at"])
+    if len(state["tokens"]) > TOKENS_SHOWN:
+        tokens.caption = f"the newest {TOKENS_SHOWN} of {len(state['tokens'])}"
+    for table in (workers, tasks, rooms, tokens):
+        console.print(table)
+
+
+_STATES: Final = {0: "not ready", 1: "initializing"}
+
+
+def _named(participant: dict[str, Any]) -> str:
+    away = ", away" if participant["away"] else ""
+    return f"{participant['user']} ({participant['role']}{away})"
+
+
+def _table(console: Console, title: str, *columns: str) -> Table:
+    table = Table(*columns, title=title, title_justify="left", title_style="bold", highlight=False)
+    table.expand = console.is_terminal
+    return table
