@@ -8,7 +8,7 @@ OLD_NATS := .tools/nats-server-2.11
 .PHONY: run test lint unit test-clients generate benchmark clean
 
 run: $(VENV)/.installed
-	$(BIN)/roomledger serve
+	@$(BIN)/roomledger serve
 
 test: lint unit
 
@@ -22,8 +22,11 @@ unit: $(VENV)/.installed $(OLD_NATS)/bin/nats-server
 	$(BIN)/pytest -m "not clients"
 
 # Needs Node or Go beside Python: what existing clients and the `nats` tool see.
-test-clients: $(VENV)/.installed
-	$(BIN)/pytest -m clients
+test-clients: $(VENV)/.installed .tools/bin/nats
+	PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -m clients
+
+.tools/bin/nats:
+	GOBIN="$(CURDIR)/.tools/bin" go install github.com/nats-io/natscli/nats@latest
 
 # What is generated from the event classes and committed.
 generate: $(VENV)/.installed
