@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from roomledger import settings
 from roomledger.runtime import rebuilding
@@ -29,11 +30,12 @@ TOKENS_SHOWN: Final = 20
 
 
 def replay(
+    *,
     at: Annotated[
         str | None,
         typer.Option(metavar="SEQ|TIME", help="The moment: a sequence of the log, or a time with its zone."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,  # noqa: FBT002  - a flag
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
     nats: Annotated[str | None, typer.Option("--nats", help="A server that is there already.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The data directory of the one that serves.")] = None,
 ) -> None:
@@ -92,17 +94,18 @@ def _progress() -> Iterator[Callable[[rebuilding.Progress], None]]:
     )
     begun = time.monotonic()
     task = bar.add_task("replay", total=None, speed=0.0)
+    with ExitStack() as stack:
 
-    def show(progress: rebuilding.Progress) -> None:
-        passed = time.monotonic() - begun
-        if passed >= SHOWN_AFTER_S and sys.stderr.isatty():
-            bar.update(task, completed=progress.sequence, total=progress.last, speed=progress.events / passed)
-            bar.start()
+        def show(progress: rebuilding.Progress) -> None:
+            passed = time.monotonic() - begun
+            if passed < SHOWN_AFTER_S or not sys.stderr.isatty():
+                return
+            speed = progress.events / passed
+            bar.update(task, completed=progress.sequence, total=progress.last, speed=speed)
+            if not bar.live.is_started:
+                stack.enter_context(bar)
 
-    try:
         yield show
-    finally:
-        bar.stop()
 
 
 def _show(state: dict[str, Any]) -> None:
@@ -117,23 +120,28 @@ def _show(state: dict[str, Any]) -> None:
         condition = "draining" if worker["draining_since"] else _STATES.get(worker["state"], "ready")
         load = "-" if worker["load"] is None else f"{worker['load']:.2f}"
         row = (worker["purpose"], worker["id"], condition, load, str(held.get(worker["id"], 0)), address)
-        workers.add_row(*row)
+        _add(workers, *row)
     tasks = _table(console, "tasks", "purpose", "task", "worker", "state", "until")
     for task in state["tasks"]:
-        tasks.add_row(task["purpose"], task["id"], task["worker"], task["state"], task["expires_at"] or "")
+        _add(tasks, task["purpose"], task["id"], task["worker"], task["state"], task["expires_at"] or "")
     rooms = _table(console, "rooms", "room", "name", "service", "node", "participants")
     for room in state["rooms"]:
         present = ", ".join(_named(each) for each in room["participants"])
-        rooms.add_row(room["id"], room["name"], room["service"], room["controller_node"] or "", present)
+        _add(rooms, room["id"], room["name"], room["service"], room["controller_node"] or "", present)
     tokens = _table(console, "tokens", "token", "room", "user", "role", "state", "by", "until")
     for token in state["tokens"][-TOKENS_SHOWN:]:
         by = (token["used_by"] if token["state"] == "used" else token["revoked_by"]) or ""
         row = (token["id"], token["room"], token["user"], token["role"], token["state"], by)
-        tokens.add_row(*row, token["expires_at"])
+        _add(tokens, *row, token["expires_at"])
     if len(state["tokens"]) > TOKENS_SHOWN:
         tokens.caption = f"the newest {TOKENS_SHOWN} of {len(state['tokens'])}"
     for table in (workers, tasks, rooms, tokens):
         console.print(table)
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row; what users wrote is text, not markup."""
+    table.add_row(*map(Text, cells))
 
 
 _STATES: Final = {0: "not ready", 1: "initializing"}
