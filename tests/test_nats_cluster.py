@@ -53,12 +53,11 @@ def documented(name: str) -> str:
     return match[1]
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
+def reserve() -> socket.socket:
+    """Take a free port, so that nobody else gets it before the server that it is for is started."""
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 def url_of(directory: Path) -> str | None:
@@ -70,7 +69,9 @@ def url_of(directory: Path) -> str | None:
     return None
 
 
-async def start(stack: AsyncExitStack, directory: Path, port: int, routes: list[str]) -> Member:
+async def start(stack: AsyncExitStack, directory: Path, reserved: socket.socket, routes: list[str]) -> Member:
+    port = reserved.getsockname()[1]
+    reserved.close()
     name = f"n{port}"
     store = directory / name
     store.mkdir()
@@ -109,8 +110,8 @@ async def cluster(tmp_path: Path, stack: AsyncExitStack) -> list[Member]:
     """Start the three, with a log of three replicas that holds one event."""
     shutil.copy(find_nats_conf(), tmp_path / "nats.conf")
     (tmp_path / "nats-cluster.conf").write_text(documented("nats-cluster.conf"))
-    ports = free_ports(3)
-    routes = [f"nats-route://route:routepw@127.0.0.1:{port}" for port in ports]
+    ports = [stack.enter_context(reserve()) for _ in range(3)]
+    routes = [f"nats-route://route:routepw@127.0.0.1:{port.getsockname()[1]}" for port in ports]
     members = [await start(stack, tmp_path, port, routes) for port in ports]
     service = await members[0].connect(stack, "service")
 
