@@ -13,6 +13,8 @@ from roomledger.domain.room_commands import (
     EndAbsence,
     Leave,
     LoseConnection,
+    MediaChange,
+    PermissionChange,
     ReleaseController,
     Return,
     RevokeToken,
@@ -24,9 +26,11 @@ from roomledger.domain.room_settings import DEFAULT_ROLES
 from roomledger.domain.room_state import Controller, RoomState
 from roomledger_events.rooms import (
     ControllerReleased,
+    Media,
     ParticipantAway,
     ParticipantBack,
     ParticipantLeft,
+    Permission,
     PermissionChanged,
     RoomChanged,
     RoomCreated,
@@ -334,6 +338,15 @@ def test_a_permission_is_changed():
 
 def test_a_permission_as_it_is_changes_nothing():
     room_with(1).when(SetPermission("p1", PRESENTER)).then_nothing()
+
+
+def test_a_part_of_a_permission_is_changed_and_the_rest_stays():
+    change = PermissionChange(publish=MediaChange(audio=False))
+    there = room_with(1).when(SetPermission("p1", change))
+    publish = Media(audio=False, video=PRESENTER.publish.video)
+    permission = Permission(publish=publish, subscribe=PRESENTER.subscribe)
+    there.then(Fact("p1", PermissionChanged(participant="p1", permission=permission), "t1"))
+    there.when(SetPermission("p1", change)).then_nothing()
 
 
 def test_the_same_join_again_is_answered_with_the_changed_permission():

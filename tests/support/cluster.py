@@ -108,7 +108,7 @@ class TestCluster:
         created = RoomCreated(room=room, service="s1", settings=settings, generation=1)
         await self.access.store.append(Boundary(Kind.ROOM, room), [event(created, room)], 0)
 
-    async def token(self, room: str, user: str = "ada", life_s: float = 60) -> str:
+    async def token(self, room: str, user: str = "ada", life_s: float = 60, generation: int = 1) -> str:
         """Issue a token, as the management API does, and return its id."""
         token = new_id()
         issued = TokenIssued(
@@ -119,7 +119,7 @@ class TestCluster:
             user=user,
             role="presenter",
             portal="p1",
-            generation=1,
+            generation=generation,
             expires_at=datetime.now(UTC) + timedelta(seconds=life_s),
         )
         await self.access.store.append(Boundary(Kind.TOKEN, room), [event(issued, token)], None)

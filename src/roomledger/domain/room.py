@@ -33,6 +33,7 @@ from roomledger.domain.room_commands import (
     Join,
     Leave,
     LoseConnection,
+    MediaChange,
     ReleaseController,
     Return,
     RevokeToken,
@@ -49,9 +50,11 @@ from roomledger_events.identifiers import check_id
 from roomledger_events.rooms import (
     ControllerReleased,
     ControllerTakenOver,
+    Media,
     ParticipantAway,
     ParticipantBack,
     ParticipantLeft,
+    Permission,
     PermissionChanged,
     RoomChanged,
     RoomCreated,
@@ -175,11 +178,22 @@ def _out(participant: Participant, reason: str, message: str | None = None) -> D
 
 def _set_permission(state: RoomState, command: SetPermission, _: Context) -> Decision:
     participant = _present(state, command.participant)
-    if participant.permission == command.permission:
+    now, wanted = participant.permission, command.permission
+    permission = Permission(
+        publish=_media(now.publish, wanted.publish), subscribe=_media(now.subscribe, wanted.subscribe)
+    )
+    if permission == now:
         return Decision(answer=participant)
-    fact = PermissionChanged(participant=participant.id, permission=command.permission)
-    changed = msgspec.structs.replace(participant, permission=command.permission)
+    fact = PermissionChanged(participant=participant.id, permission=permission)
+    changed = msgspec.structs.replace(participant, permission=permission)
     return Decision([_fact(participant, fact)], changed)
+
+
+def _media(now: Media, wanted: Media | MediaChange) -> Media:
+    return Media(
+        audio=now.audio if wanted.audio is None else wanted.audio,
+        video=now.video if wanted.video is None else wanted.video,
+    )
 
 
 def _send_text(state: RoomState, command: SendText, _: Context) -> Decision:

@@ -102,11 +102,25 @@ class Drop(_Command, frozen=True):
     message: str | None = None
 
 
+class MediaChange(_Command, frozen=True):
+    """What is to change of which media somebody may send or receive; None leaves it as it is."""
+
+    audio: bool | None = None
+    video: bool | None = None
+
+
+class PermissionChange(_Command, frozen=True):
+    """What is to change of what somebody may do."""
+
+    publish: MediaChange = MediaChange()
+    subscribe: MediaChange = MediaChange()
+
+
 class SetPermission(_Command, frozen=True):
-    """Change what somebody may do. Answered with the `Participant`."""
+    """Change what somebody may do, all of it or in part. Answered with the `Participant`."""
 
     participant: str
-    permission: Permission
+    permission: Permission | PermissionChange
 
 
 class SendText(_Command, frozen=True):

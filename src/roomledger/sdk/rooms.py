@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from nats.aio.client import Client
 
-from roomledger.runtime.calls import Caller, Nothing, Request, RequestMeta
+from roomledger.runtime.calls import TIME_LIMIT_S, Caller, Nothing, Request, RequestMeta
 from roomledger.sdk.arguments import PreferenceArgument, Word
 from roomledger_events.identifiers import Id
 from roomledger_events.rooms import Permission
@@ -16,6 +16,7 @@ CONTROLLER: Final = "rpc.controller"
 
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Message = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
 class GetNode(Request, kw_only=True, frozen=True):
@@ -58,6 +59,38 @@ class LeaveRoom(Request, kw_only=True, frozen=True):
     portal: Id | None = None
 
 
+class DropParticipant(Request, kw_only=True, frozen=True):
+    """``controller.drop``; the reason is what the participant is told."""
+
+    room: Id
+    participant: Id
+    reason: Message | None = None
+
+
+class MediaWish(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is to change of one direction; what is left out stays."""
+
+    audio: bool | None = None
+    video: bool | None = None
+
+
+class PermissionWish(
+    msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What is to change of a permission; what is left out stays."""
+
+    publish: MediaWish = MediaWish()
+    subscribe: MediaWish = MediaWish()
+
+
+class SetPermission(Request, kw_only=True, frozen=True):
+    """``controller.set_permission``."""
+
+    room: Id
+    participant: Id
+    permission: PermissionWish
+
+
 class OfRoom(Request, kw_only=True, frozen=True):
     """``controller.get_participants`` and ``controller.get_room``."""
 
@@ -93,6 +126,20 @@ class JoinedRoom(msgspec.Struct, kw_only=True, frozen=True):
     seq: str
 
 
+class Dropped(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``controller.drop``: whether there was somebody, and what that reflects of the log."""
+
+    dropped: bool
+    seq: str
+
+
+class PermissionSet(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``controller.set_permission``: the whole of it, and where it stands in the log."""
+
+    permission: Permission
+    seq: str
+
+
 class Participants(msgspec.Struct, kw_only=True, frozen=True):
     """The reply to ``controller.get_participants``."""
 
@@ -113,10 +160,16 @@ class Conference:
 
 
 class Controller:
-    """Asks the controller of a room, on a node. Methods raise `Refusal`."""
+    """Asks the controller of a room, on a node. Methods raise `Refusal`.
 
-    def __init__(self, broker: Client, *, actor: str) -> None:
-        self._caller = Caller(broker, actor=actor)
+    Args:
+        broker: The connection.
+        actor: On whose behalf, where a call does not say it.
+        time_limit: Seconds that a call may take.
+    """
+
+    def __init__(self, broker: Client, *, actor: str, time_limit: float = TIME_LIMIT_S) -> None:
+        self._caller = Caller(broker, actor=actor, time_limit=time_limit)
 
     async def join(
         self,
@@ -143,6 +196,32 @@ class Controller:
         """Leave a room; leaving one that one is not in does nothing."""
         request = LeaveRoom(room=room, participant=participant, reason=reason, meta=meta)
         await self._caller.call(f"{CONTROLLER}.{node}.leave", request, Nothing)
+
+    async def drop(
+        self,
+        node: str,
+        room: str,
+        participant: str,
+        *,
+        reason: str | None = None,
+        meta: RequestMeta | None = None,
+    ) -> Dropped:
+        """Throw somebody out of a room; nothing happens if there is nobody such."""
+        request = DropParticipant(room=room, participant=participant, reason=reason, meta=meta)
+        return await self._caller.call(f"{CONTROLLER}.{node}.drop", request, Dropped)
+
+    async def set_permission(
+        self,
+        node: str,
+        room: str,
+        participant: str,
+        permission: PermissionWish,
+        *,
+        meta: RequestMeta | None = None,
+    ) -> PermissionSet:
+        """Change what somebody may do, and return all that is allowed then."""
+        request = SetPermission(room=room, participant=participant, permission=permission, meta=meta)
+        return await self._caller.call(f"{CONTROLLER}.{node}.set_permission", request, PermissionSet)
 
     async def get_participants(self, node: str, room: str) -> tuple[ParticipantView, ...]:
         """Return who is in a room."""

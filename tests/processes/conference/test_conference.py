@@ -3,9 +3,15 @@ import asyncio
 import pytest
 
 from roomledger.domain.errors import Code, Refusal
-from roomledger.sdk.rooms import Conference, Controller
-from roomledger_events.subjects import Kind
-from tests.support.cluster import TestCluster
+from roomledger.domain.room import ROOM
+from roomledger.domain.room_commands import CreateRoom, DeleteRoom
+from roomledger.runtime.commands import Meta
+from roomledger.runtime.deciding import decide_once
+from roomledger.sdk.cluster import TaskView
+from roomledger.sdk.rooms import Conference, Controller, MediaWish, PermissionWish
+from roomledger_events.rooms import Media, ParticipantLeft, Permission, RoomSettings
+from roomledger_events.subjects import Boundary, Kind
+from tests.support.cluster import PRESENTER, TestCluster
 from tests.support.nats import until
 
 
@@ -144,3 +150,115 @@ async def test_a_room_with_a_limit_never_has_one_too_many(cluster: TestCluster) 
     assert sum(isinstance(answer, str) for answer in answers) == 10
     refused = {answer.code for answer in answers if isinstance(answer, Refusal)}
     assert refused == {Code.ROOM_FULL}
+
+
+async def test_somebody_is_thrown_out_with_a_reason(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    node, rooms = await controller(cluster, "r1")
+    assert (await rooms.drop(node, "r1", "u1", reason="enough")).dropped
+    left = (await cluster.commits())[-1].events[0].data
+    assert left == ParticipantLeft(participant="u1", reason="dropped", message="enough")
+    assert await rooms.get_participants(node, "r1") == ()
+
+
+async def test_throwing_out_who_is_not_in_has_no_effect(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    node, rooms = await controller(cluster, "r1")
+    assert not (await rooms.drop(node, "r1", "u1")).dropped
+    assert await cluster.types(Kind.ROOM, "r1") == ["RoomCreated", "ControllerTakenOver"]
+
+
+async def test_a_part_of_a_permission_is_set(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    node, rooms = await controller(cluster, "r1")
+    wish = PermissionWish(publish=MediaWish(audio=False))
+    permission = (await rooms.set_permission(node, "r1", "u1", wish)).permission
+    assert permission == Permission(
+        publish=Media(audio=False, video=True), subscribe=Media(audio=True, video=True)
+    )
+
+
+async def test_a_permission_of_nobody_cannot_be_set(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    node, rooms = await controller(cluster, "r1")
+    with pytest.raises(Refusal) as refused:
+        await rooms.set_permission(node, "r1", "u1", PermissionWish())
+    assert refused.value.code is Code.NO_SUCH_PARTICIPANT
+
+
+async def delete(cluster: TestCluster, room: str) -> None:
+    boundary, meta = Boundary(Kind.ROOM, room), Meta("test")
+    await decide_once(cluster.access.store, boundary, ROOM, DeleteRoom(), meta, source="test")
+
+
+async def create_anew(cluster: TestCluster, room: str) -> None:
+    settings = RoomSettings(name=room, roles=(PRESENTER,))
+    command = CreateRoom(room=room, service="s1", settings=settings)
+    boundary = Boundary(Kind.ROOM, room)
+    await decide_once(cluster.access.store, boundary, ROOM, command, Meta("test"), source="test")
+
+
+async def task_of(cluster: TestCluster, room: str) -> TaskView | None:
+    try:
+        return await cluster.cluster().get_scheduled("conference", room)
+    except Refusal as refusal:
+        if refusal.code is not Code.NO_SUCH_TASK:
+            raise
+        return None
+
+
+async def test_a_deleted_room_ends_its_controller_and_its_task(cluster: TestCluster) -> None:
+    await cluster.manager()
+    conference = await cluster.conference()
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    await delete(cluster, "r1")
+    await until(lambda: conference.node.rooms == 0)
+
+    async def ended() -> bool:
+        return await task_of(cluster, "r1") is None
+
+    await until(ended)
+
+
+async def test_a_room_created_anew_at_once_keeps_its_task_and_lets_no_old_token_in(
+    cluster: TestCluster,
+) -> None:
+    await cluster.manager()
+    await cluster.conference()
+    await cluster.room("r1")
+    for generation in range(2, 12):
+        old = await cluster.token("r1", generation=generation - 1)
+        node, rooms = await controller(cluster, "r1")
+        await delete(cluster, "r1")
+        await create_anew(cluster, "r1")
+        token = await cluster.token("r1", generation=generation)
+
+        async def joins(token: str = token, who: str = f"u{generation}") -> bool:
+            try:
+                await join(cluster, "r1", token, who)
+            except Refusal as refusal:
+                if refusal.code not in {Code.NOT_READY, Code.WRONG_CONTROLLER}:
+                    raise
+                return False
+            return True
+
+        await until(joins)
+        with pytest.raises(Refusal) as refused:
+            await join(cluster, "r1", old, "late")
+        assert refused.value.code is Code.INVALID_TOKEN
+        node, rooms = await controller(cluster, "r1")
+        assert [each.id for each in await rooms.get_participants(node, "r1")] == [f"u{generation}"]
+        task = await task_of(cluster, "r1")
+        assert task is not None
+        assert task.state == "running"

@@ -1,6 +1,7 @@
 """The conference worker: gives rooms to its node, and tells the cluster which it runs."""
 
 import asyncio
+from weakref import WeakValueDictionary
 
 import structlog
 from nats.aio.client import Client
@@ -51,13 +52,16 @@ class Conference:
             worker=self.id,
         )
         self._ledger = NodeLedger(store, self.id, source=f"conference/{self.id}")
+        self._cluster = Cluster(broker, actor=f"worker:{self.id}")
         self._worker = Worker(
-            Cluster(broker, actor=f"worker:{self.id}"),
+            self._cluster,
             purpose=PURPOSE,
             worker=self.id,
             info=WorkerInfo(ip=settings.advertise or settings.host, max_load=0.95),
             load=lambda: min(1.0, self.node.rooms / ROOMS_AT_FULL_LOAD),
         )
+        # A room may be asked for again while its end is being told; the two must not overtake each other.
+        self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._service: Service | None = None
         self._laying_down: asyncio.Task[None] | None = None
         self._meta = Meta(actor=f"worker:{self.id}")
@@ -103,20 +107,26 @@ class Conference:
         return ended.exception() or asyncio.CancelledError()
 
     async def _get_node(self, request: GetNode, meta: Meta) -> NodeFound:
-        if await self.node.run(request.room, meta):
-            about = self.node.id
-            await self._ledger.append(NodeAssigned(node=about, room=request.room), about=about, meta=meta)
-            await self._worker.pick_up(
-                request.task, RequestMeta(correlation=meta.correlation, actor=f"worker:{self.id}")
-            )
+        async with self._changing.setdefault(request.room, asyncio.Lock()):
+            if await self.node.run(request.room, meta):
+                about = self.node.id
+                await self._ledger.append(NodeAssigned(node=about, room=request.room), about=about, meta=meta)
+                await self._worker.pick_up(
+                    request.task, RequestMeta(correlation=meta.correlation, actor=f"worker:{self.id}")
+                )
         return NodeFound(node=self.node.id)
 
     async def _lay_down_ended(self) -> None:
         """Tell the cluster and the log of rooms that are run here no more."""
         while True:
-            room = await self.node.ended.get()
-            try:
-                await self._ledger.append(NodeReleased(node=self.node.id, room=room), about=self.node.id)
-                await self._worker.lay_down(room)
-            except (Refusal, EventStoreError) as error:
-                log.warning("a room's end was not told", room=room, why=str(error))
+            room, deleted = await self.node.ended.get()
+            async with self._changing.setdefault(room, asyncio.Lock()):
+                if self.node.runs(room):
+                    continue  # it was created anew, or came back, and is run here again
+                try:
+                    await self._ledger.append(NodeReleased(node=self.node.id, room=room), about=self.node.id)
+                    await self._worker.lay_down(room)
+                    if deleted:
+                        await self._cluster.unschedule(self.id, room)
+                except (Refusal, EventStoreError) as error:
+                    log.warning("a room's end was not told", room=room, why=str(error))

@@ -70,6 +70,11 @@ class RoomController:
             owns=self._owns,
         )
 
+    @property
+    def deleted(self) -> bool:
+        """Whether there is no such room any more."""
+        return self._writer.state.settings is None
+
     async def start(self, meta: Meta) -> None:
         """Take the room over.
 

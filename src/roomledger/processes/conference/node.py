@@ -1,14 +1,16 @@
 """A node: runs the controllers of rooms, and answers for them."""
 
 import asyncio
+from typing import NamedTuple
 
 import structlog
 from nats.aio.client import Client
 
 from roomledger import __version__
+from roomledger.domain import room_commands
 from roomledger.domain.admission import Admission, Present
 from roomledger.domain.errors import Code, Refusal
-from roomledger.domain.room_commands import Join, Leave
+from roomledger.domain.room_commands import Join, Leave, MediaChange, PermissionChange
 from roomledger.event_store.errors import Conflict, LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.processes.conference.controller import RoomController
@@ -16,17 +18,33 @@ from roomledger.runtime.calls import Method, Nothing, Service, serve
 from roomledger.runtime.commands import Meta, Query
 from roomledger.sdk.rooms import (
     CONTROLLER,
+    DropParticipant,
+    Dropped,
     JoinedRoom,
     JoinRoom,
     LeaveRoom,
     OfRoom,
     Participants,
     ParticipantView,
+    PermissionSet,
     RoomView,
+    SetPermission,
 )
 from roomledger_events.subjects import Subjects
 
 log = structlog.get_logger(__name__)
+
+
+class Ended(NamedTuple):
+    """A room that is run no more.
+
+    Attributes:
+        room: Which one.
+        deleted: Whether there is no such room any more.
+    """
+
+    room: str
+    deleted: bool
 
 
 class Node:
@@ -44,7 +62,7 @@ class Node:
         self, broker: Client, store: EventStore, subjects: Subjects, *, node: str, worker: str
     ) -> None:
         self.id = node
-        self.ended: asyncio.Queue[str] = asyncio.Queue()
+        self.ended: asyncio.Queue[Ended] = asyncio.Queue()
         self._broker = broker
         self._store = store
         self._subjects = subjects
@@ -58,6 +76,10 @@ class Node:
         """How many rooms it runs."""
         return len(self._controllers)
 
+    def runs(self, room: str) -> bool:
+        """Whether it runs a room, or is about to."""
+        return room in self._controllers or room in self._starting
+
     async def start(self) -> None:
         """Answer on ``rpc.controller.<node>``."""
         self._service = await serve(
@@ -68,6 +90,8 @@ class Node:
             methods={
                 "join": Method(JoinRoom, self._join),
                 "leave": Method(LeaveRoom, self._leave),
+                "drop": Method(DropParticipant, self._drop),
+                "set_permission": Method(SetPermission, self._set_permission),
                 "get_participants": Method(OfRoom, self._get_participants),
             },
         )
@@ -118,7 +142,7 @@ class Node:
     def _forget(self, controller: RoomController) -> None:
         if self._controllers.get(controller.room) is controller:
             del self._controllers[controller.room]
-            self.ended.put_nowait(controller.room)
+            self.ended.put_nowait(Ended(controller.room, controller.deleted))
 
     def _controller(self, room: str) -> RoomController:
         controller = self._controllers.get(room)
@@ -159,6 +183,21 @@ class Node:
         command = Leave(participant=request.participant, reason=request.reason, portal=request.portal)
         await self._controller(request.room).decide(command, meta)
         return Nothing()
+
+    async def _drop(self, request: DropParticipant, meta: Meta) -> Dropped:
+        command = room_commands.Drop(request.participant, request.reason)
+        answer = await self._controller(request.room).decide(command, meta)
+        return Dropped(dropped=answer.value, seq=str(answer.address))
+
+    async def _set_permission(self, request: SetPermission, meta: Meta) -> PermissionSet:
+        wish = request.permission
+        change = PermissionChange(
+            publish=MediaChange(wish.publish.audio, wish.publish.video),
+            subscribe=MediaChange(wish.subscribe.audio, wish.subscribe.video),
+        )
+        command = room_commands.SetPermission(request.participant, change)
+        answer = await self._controller(request.room).decide(command, meta)
+        return PermissionSet(permission=answer.value.permission, seq=str(answer.address))
 
     async def _get_participants(self, request: OfRoom, meta: Meta) -> Participants:
         answer = await self._controller(request.room).decide(
