@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ class NatsServer:
         """What the server said to clients of `connect` that were not allowed something."""
         self._clients: list[Client] = []
         self._server: EmbeddedNats | None = None
-        self._port = 0
+        self._port = _quiet_port()
 
     @property
     def server(self) -> EmbeddedNats:
@@ -50,7 +52,6 @@ class NatsServer:
         self.directory.lock()
         self._server = EmbeddedNats(self.directory, self._port, environ=_environment())
         await self._server.start()
-        self._port = int(self._server.url.rpartition(":")[2])
 
     async def stop(self) -> None:
         """Stop it in good order."""
@@ -118,6 +119,17 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
             if holds if isinstance(holds, bool) else await holds:
                 return
             await asyncio.sleep(0.01)
+
+
+def _quiet_port() -> int:
+    """Return a free port that no outgoing connection is given while the server is away.
+
+    Else a client that tries to reconnect may get that very port, and then is connected to itself.
+    """
+    while True:
+        port = random.randrange(16_384, 32_768)  # noqa: S311  - no secret
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _environment() -> dict[str, str]:
