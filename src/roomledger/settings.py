@@ -4,6 +4,7 @@ A key that does not exist is an error in each of them.
 """
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -17,6 +18,7 @@ from pydantic_settings import (
 )
 
 PREFIX = "ROOMLEDGER_"
+DEFAULT_FILE = "roomledger.toml"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Prefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -81,7 +83,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
     )
 
-    config: Path = Path("roomledger.toml")
+    config: Path = Path(DEFAULT_FILE)
     cluster: Prefix = "roomledger"
     ledger: Prefix = "ledger"
     feed: Prefix = "feed"
@@ -124,7 +126,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Say where settings come from, the strongest first."""
         del dotenv_settings, file_secret_settings
-        file = os.environ.get(f"{PREFIX}CONFIG", "roomledger.toml")
+        file = os.environ.get(f"{PREFIX}CONFIG", DEFAULT_FILE)
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
     @property
@@ -148,12 +150,30 @@ class UnknownSetting(ValueError):
         return f"no such setting: {', '.join(self.names)}"
 
 
+class UnreadableSettings(ValueError):
+    """A settings file that is no TOML.
+
+    Attributes:
+        file: Which one.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file = file
+        self.reason = reason
+        super().__init__(file, reason)
+
+    def __str__(self) -> str:
+        return f"{self.file} is no TOML: {self.reason}"
+
+
 def load(**flags: object) -> Settings:
     """Read the settings; a flag that is None counts as not given.
 
     Raises:
         UnknownSetting: The environment has a ``ROOMLEDGER_*`` variable that is no setting.
         pydantic.ValidationError: A value is wrong, or the file has a key that is no setting.
+        UnreadableSettings: The file is no TOML.
         FileNotFoundError: The file named by ``ROOMLEDGER_CONFIG`` is not there.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
@@ -167,4 +187,8 @@ def load(**flags: object) -> Settings:
     named = os.environ.get(f"{PREFIX}CONFIG")
     if named is not None and not Path(named).is_file():
         raise FileNotFoundError(named)
-    return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks the values
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks the values
+    except tomllib.TOMLDecodeError as error:
+        raise UnreadableSettings(named or DEFAULT_FILE, str(error)) from error

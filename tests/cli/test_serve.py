@@ -253,7 +253,7 @@ async def test_a_nats_server_that_is_too_old_is_told_in_a_sentence(tmp_path: Pat
     [
         ("[scheduler.portal]\nstrategy = 'best'", "best"),
         ("colour = 'red'", "colour"),
-        ("api_port = 'x'", "api_port"),
+        ("token_life_ms = 'x'", "token_life_ms"),
         ("= broken", "roomledger.toml"),
     ],
 )

@@ -15,12 +15,21 @@ from roomledger.cli.log import log
 from roomledger.cli.nats_context import nats_context
 from roomledger.cli.replay import replay
 from roomledger.cli.token import token
-from roomledger.domain.errors import Refusal
+from roomledger.domain.errors import Refusal, UnknownStrategy
 from roomledger.event_store.errors import EventStoreError
 from roomledger.runtime.errors import RuntimeFailure
 from roomledger_projections.errors import ProjectionError
 
-FAILURES = (EventStoreError, RuntimeFailure, ProjectionError, Refusal, OSError, settings.UnknownSetting)
+FAILURES = (
+    EventStoreError,
+    RuntimeFailure,
+    ProjectionError,
+    Refusal,
+    UnknownStrategy,
+    OSError,
+    settings.UnknownSetting,
+    settings.UnreadableSettings,
+)
 """What ends a command with one sentence: nothing is wrong with the program."""
 
 EVERYTHING = ("cluster-manager", "conference", "portal", "management-api")
