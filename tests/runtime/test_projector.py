@@ -16,6 +16,7 @@ from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.memory import MemoryStore
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.projector import Projector
+from roomledger_events.envelope import Commit
 from roomledger_events.rooms import ParticipantLeft, RoomCreated, RoomSettings
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.workers import LoadReported
@@ -106,6 +107,31 @@ async def test_what_is_appended_is_known_by_who_waits_for_its_sequence(
         for number in range(20):
             await projector.caught_up(await teller.tell(ROOM, joined(f"p{number}")))
             assert f"p{number}" in await present(projector)
+
+
+async def test_while_commits_are_gathered_who_waits_for_one_need_not_wait_longer(tmp_path: Path) -> None:
+    store = MemoryStore()
+    teller = Teller(store)
+    async with projecting(store, tmp_path, gather_s=3600) as projector:
+        for number in range(5):
+            await teller.tell(ROOM, joined(f"p{number}"))
+            await projector.caught_up(await teller.tell(ROOM, joined(f"q{number}")))
+            assert f"q{number}" in await present(projector)
+
+
+async def test_what_was_taken_in_is_told_before_whoever_waits_for_it_goes_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    teller = Teller(store)
+    await teller.tell(ROOM, created())
+    told: list[int] = []
+
+    def note(batch: list[Commit]) -> None:
+        told.extend(commit.sequence for commit in batch)
+
+    async with projecting(store, tmp_path, told=note) as projector:
+        for number in range(5):
+            await projector.caught_up(await teller.tell(ROOM, joined(f"p{number}")))
+            assert told == list(range(2, number + 3)), "what was there before the start is not told"
 
 
 async def test_an_answer_names_the_sequence_that_it_reflects(store: JetStreamStore, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ class Projector:
         directory: Where the projections' files are.
         projections: Which ones.
         patience_s: How long a lock that somebody else holds is waited for before that is logged.
+        gather_s: How long commits are gathered for one transaction, while nobody waits for any of them.
+        told: Told of commits that have been taken in, before whoever waits for them.
     """
 
     def __init__(
@@ -65,16 +67,21 @@ class Projector:
         projections: Sequence[Projection] = PROJECTIONS,
         *,
         patience_s: float = PATIENCE_S,
+        gather_s: float = 0,
+        told: Callable[[Sequence[Commit]], None] = lambda _: None,
     ) -> None:
         self._log = log
         self._directory = directory
         self._projections = projections
         self._patience_s = patience_s
+        self._gather_s = gather_s
+        self._told = told
         self._files: dict[str, ProjectionFile] = {}
         self._readers: dict[str, tuple[Reader, asyncio.Lock]] = {}
         self._created = ""
         self._position = -1
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._somebody_waits = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     # -- Life
@@ -132,6 +139,7 @@ class Projector:
         self._must_run()
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((sequence, waiting))
+        self._somebody_waits.set()
         try:
             async with asyncio.timeout(timeout_s):
                 await waiting
@@ -195,7 +203,17 @@ class Projector:
                 reason=each.reason,
             )
         if self._position >= 0:
+            self._told(batch)
             self._reached(batch[-1].sequence)
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Let commits arrive, so that many go into one transaction."""
+        if self._gather_s and not self._waiting:
+            self._somebody_waits.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._gather_s):
+                    await self._somebody_waits.wait()
 
     def _fold(self, batch: Sequence[Commit], skipped: dict[Address, Skipped]) -> None:
         for file in self._files.values():
