@@ -1,6 +1,7 @@
 """Those who leave: told until it is known, however long it takes, and never more of them than can be kept."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,14 +22,15 @@ CLAIMS = Claims(token="t1", host="h:1", secure=False, room="r1", code="c1", url=
 
 
 @pytest.fixture
-def departures(house: House) -> Departures:
+async def departures(house: House) -> AsyncIterator[Departures]:
     cluster = Cluster(house.broker, actor="test")
     info = WorkerInfo(ip="127.0.0.1", max_load=0.9)
-    return Departures(
-        Whereabouts(cluster, Conference(house.broker, actor="test")),
-        Controller(house.broker, actor="test"),
-        Worker(cluster, purpose="portal", worker="portal-1", info=info, load=lambda: 0.0),
-    )
+    async with Worker(cluster, purpose="portal", worker="portal-1", info=info, load=lambda: 0.0) as worker:
+        yield Departures(
+            Whereabouts(cluster, Conference(house.broker, actor="test")),
+            Controller(house.broker, actor="test"),
+            worker,
+        )
 
 
 def departure(
