@@ -100,7 +100,8 @@ def freeze(state: SchedulerState) -> SchedulerSnapshot:
         workers=[_worker_row(worker) for worker in state.workers.values()],
         tasks=[
             TaskRow(task.id, task.worker, task.phase, task.reserve_ms, task.due, task.correlation)
-            for task in state.tasks.values()
+            for worker in state.workers.values()
+            for task in worker.tasks.values()
         ],
         lost=list(state.lost.items()),
         refusals=[(task, reason, time) for (task, reason), time in state.refusals.items()],
