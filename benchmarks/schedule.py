@@ -6,10 +6,11 @@ The manager is a process of its own; so is nats-server. The callers share this p
 import argparse
 import asyncio
 import json
+import os
 from itertools import count
 
 from benchmarks.callers import Callers
-from benchmarks.figures import percentile, process, report, server
+from benchmarks.figures import cpu_seconds, percentile, process, report, server
 from roomledger.event_store.connection import connect
 from roomledger.sdk.cluster import Cluster
 from roomledger_events.workers import WorkerInfo
@@ -26,8 +27,9 @@ async def measure(workers: int, concurrencies: list[int], calls: int) -> list[di
             path / "manager",
             "cluster-manager",
             ROOMLEDGER_SCHEDULER=json.dumps({PURPOSE: {"task_load": 0, "lease_ms": 3_600_000}}),
-        ),
+        ) as manager,
     ):
+        processes = {"manager": manager.pid, "nats-server": nats.pid, "callers": os.getpid()}
         broker = await connect(nats.url, "service", nats.credentials["service"])
         cluster = Cluster(broker, actor="benchmark")
         for number in range(workers):
@@ -47,7 +49,9 @@ async def measure(workers: int, concurrencies: list[int], calls: int) -> list[di
                         max(200, calls // 10) if warm else calls if concurrency > 1 else calls // 5
                     )
                 ]
+                before = {name: cpu_seconds(pid) for name, pid in processes.items()}
                 seconds = await callers.run(made, concurrency)
+                used = {name: cpu_seconds(pid) - before[name] for name, pid in processes.items()}
                 assert not callers.failures, callers.failures[0]
             rows.append(
                 {
@@ -56,6 +60,7 @@ async def measure(workers: int, concurrencies: list[int], calls: int) -> list[di
                     "calls/s": round(len(made) / seconds),
                     "p50 ms": percentile(callers.latencies, 0.5) * 1000,
                     "p99 ms": percentile(callers.latencies, 0.99) * 1000,
+                    **{f"{name} µs CPU a call": used[name] / len(made) * 1e6 for name in processes},
                 }
             )
         await broker.close()

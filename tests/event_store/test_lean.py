@@ -2,7 +2,8 @@ import pytest
 
 from roomledger.event_store import reading
 from roomledger.event_store.jetstream import JetStreamStore
-from roomledger.event_store.lean import LeanConsumer, is_possible
+from roomledger.event_store.lean import LeanConsumer
+from roomledger.event_store.line import is_possible
 from roomledger.event_store.pull import Interrupted, Message, PullConsumer
 from roomledger.event_store.requests import Requests
 from roomledger_events.rooms import RoomDeleted
@@ -74,8 +75,8 @@ async def test_a_reader_that_takes_nothing_is_sent_no_more_than_a_window(jetstre
         expected = await jetstream.store.append(ROOM, [event(RoomDeleted(room="x" * 400_000))], expected)
     consumer = lean_on(jetstream)
     await consumer.open([], 1, within_s=1)
-    await until(lambda: consumer._line.idle or bool(consumer._line.flow))
-    assert sum(len(body) for _, _, body in consumer._line.received) < 8_000_000
+    await until(lambda: consumer._inbox.idle or bool(consumer._inbox.flow))
+    assert sum(len(body) for _, _, body in consumer._inbox.received) < 8_000_000
     taken: list[Message] = []
     while len(taken) < 40:
         taken += await consumer.take()
@@ -122,7 +123,7 @@ async def test_a_line_that_breaks_at_every_place_loses_and_doubles_nothing(jetst
     await _fill_with_all_sorts(jetstream)
     whole: list[bytes] = []
     consumer = lean_on(jetstream)
-    take_in = consumer._line.data_received
+    take_in = consumer._inbox.line.data_received
 
     def take_in_by_bytes(data: bytes) -> None:
         whole.append(data)
@@ -130,7 +131,7 @@ async def test_a_line_that_breaks_at_every_place_loses_and_doubles_nothing(jetst
             take_in(data[position : position + 1])
         take_in(data[3_000:])
 
-    consumer._line.data_received = take_in_by_bytes  # type: ignore[method-assign]  # what asyncio calls
+    consumer._inbox.line.data_received = take_in_by_bytes  # type: ignore[method-assign]  # what asyncio calls
     taken = await _all_by(consumer)
     assert [message.sequence for message in taken] == [1, 2, 3, 4, 5, 6, 7]
     assert whole

@@ -1,18 +1,18 @@
 """Reads the log in bulk: a push consumer with flow control, on a connection that does nothing else.
 
 It is several times as fast as reading through nats-py, which builds an object with headers for each message.
-What it understands of the NATS protocol is what such a connection meets: INFO, PING, PONG, MSG, HMSG, -ERR.
-It needs a server that is reached by plain TCP with a user and a password; everybody else reads by `pull`.
+Where a `Line` is not possible, and for little, the log is read by `pull`.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
 
 from roomledger.event_store.connection import Connection
 from roomledger.event_store.layout import NANOSECONDS
+from roomledger.event_store.line import Line, LineBroken
 from roomledger.event_store.pull import INACTIVE_S, Interrupted, Message
 from roomledger.event_store.requests import API, Requests
 from roomledger_events.identifiers import new_id
@@ -24,12 +24,6 @@ _SHORT: Final = 9
 _STATUS: Final = b"NATS/1.0 "
 _STALLED: Final = b"Nats-Consumer-Stalled: "
 _encode: Final = msgspec.json.Encoder().encode
-
-
-def is_possible(connection: Connection) -> bool:
-    """Whether the server can be reached like this."""
-    url, options = connection.connected_url, connection.options
-    return url is not None and url.scheme == "nats" and "tls" not in options and bool(options.get("user"))
 
 
 class LeanConsumer:
@@ -53,7 +47,7 @@ class LeanConsumer:
         self._heartbeat_s = heartbeat_s
         self._tidy = tidy
         self._name = new_id()
-        self._line = _Line(self._connection.new_inbox().encode())
+        self._inbox = _Inbox(self._connection.new_inbox().encode())
         self._last = 0
         self._to_answer: list[bytes] = []
 
@@ -70,7 +64,7 @@ class LeanConsumer:
             ApiError: JetStream refused.
             LogUnavailable: No answer came in time.
         """
-        await self._line.open(self._connection, within_s)
+        await self._inbox.open(self._connection, within_s)
         made = await self._requests.ask(
             f"reading {self._log}",
             f"{API}.CONSUMER.CREATE.{self._log}.{self._name}",
@@ -82,7 +76,7 @@ class LeanConsumer:
                         "filter_subjects": patterns,
                         "deliver_policy": "by_start_sequence",
                         "opt_start_seq": start,
-                        "deliver_subject": self._line.inbox.decode(),
+                        "deliver_subject": self._inbox.subject.decode(),
                         "flow_control": True,
                         "idle_heartbeat": int(self._heartbeat_s * NANOSECONDS),
                         "ack_policy": "none",
@@ -103,44 +97,44 @@ class LeanConsumer:
         Raises:
             Interrupted: Something is missing or nothing comes any more.
         """
-        line = self._line
+        inbox = self._inbox
         # What was taken before has been worked on by now: the server may send as much again.
         for subject in self._to_answer:
-            line.publish(subject)
-        while not line.received:
-            if line.fault:
-                raise Interrupted(line.fault)
-            line.something.clear()
+            inbox.line.publish(subject)
+        while not inbox.received:
+            if inbox.fault:
+                raise Interrupted(inbox.fault)
+            inbox.something.clear()
             try:
                 async with asyncio.timeout(2.5 * self._heartbeat_s):
-                    await line.something.wait()
+                    await inbox.something.wait()
             except TimeoutError:
                 raise Interrupted("nothing was heard any more") from None
-            if not line.received:
+            if not inbox.received:
                 self._answer()
-                if line.idle and await self._is_at_end():
+                if inbox.idle and await self._is_at_end():
                     return []
-        received, line.received = line.received, []
-        self._to_answer, line.flow = line.flow, []
+        received, inbox.received = inbox.received, []
+        self._to_answer, inbox.flow = inbox.flow, []
         return self._read(received)
 
     async def close(self) -> None:
         """Close the connection and remove the consumer; it goes by itself where that does not succeed."""
-        self._line.close()
+        self._inbox.line.close()
         if self._tidy and self._connection.is_connected:
             await self._connection.publish(f"{API}.CONSUMER.DELETE.{self._log}.{self._name}")
 
     async def _is_at_end(self) -> bool:
         """Whether there is nothing more, because the rest has expired before it could be delivered."""
-        self._line.idle = False
+        self._inbox.idle = False
         subject = f"{API}.CONSUMER.INFO.{self._log}.{self._name}"
         info = await self._requests.ask(f"reading {self._log}", subject, within_s=self._heartbeat_s)
         return not info["num_pending"] and info["delivered"]["consumer_seq"] == self._last
 
     def _answer(self) -> None:
-        for subject in self._line.flow:
-            self._line.publish(subject)
-        self._line.flow = []
+        for subject in self._inbox.flow:
+            self._inbox.line.publish(subject)
+        self._inbox.flow = []
 
     def _read(self, received: list[tuple[bytes, bytes, bytes]]) -> list[Message]:
         messages = []
@@ -149,7 +143,7 @@ class LeanConsumer:
             first = 5 if len(parts) == _SHORT else 7
             number = int(parts[first + 1])
             if number != self._last + 1:
-                self._line.fault = f"message {self._last + 1} of the consumer is missing"
+                self._inbox.fault = f"message {self._last + 1} of the consumer is missing"
                 break
             self._last = number
             messages.append(
@@ -158,15 +152,16 @@ class LeanConsumer:
                 )
             )
         if not messages:
-            raise Interrupted(self._line.fault)
+            raise Interrupted(self._inbox.fault)
         return messages
 
 
-class _Line(asyncio.Protocol):
-    """The connection: bytes in, messages out.
+class _Inbox:
+    """What comes for a consumer.
 
     Attributes:
-        inbox: What it subscribes to.
+        subject: What the consumer delivers to.
+        line: By which it comes.
         received: Subject, reply subject and body of each message, in order.
         flow: Where the server waits for a sign that we have come so far.
         idle: Whether the server has said that it has nothing to send.
@@ -174,111 +169,41 @@ class _Line(asyncio.Protocol):
         something: Set when one of these has changed.
     """
 
-    def __init__(self, inbox: bytes) -> None:
-        self.inbox = inbox
+    def __init__(self, subject: bytes) -> None:
+        self.subject = subject
+        self.line = Line(self._take, self._fail, self._fail)
         self.received: list[tuple[bytes, bytes, bytes]] = []
         self.flow: list[bytes] = []
         self.idle = False
         self.fault = ""
         self.something = asyncio.Event()
-        self._ready = asyncio.Event()
-        self._rest = b""
-        self._transport: asyncio.Transport | None = None
 
     async def open(self, connection: Connection, within_s: float) -> None:
         """Connect to the server that a connection is connected to, as the same user, and subscribe."""
-        url = connection.connected_url
-        if url is None or url.hostname is None or url.port is None:
-            raise Interrupted("the connection was lost")
-        host, port, options = url.hostname, url.port, connection.options
-        hello: dict[str, Any] = {
-            "verbose": False,
-            "pedantic": False,
-            "headers": True,
-            "no_responders": True,
-            "protocol": 1,
-            "lang": "python3",
-            "version": "1",
-            "name": f"{options['name']} reading",
-            "user": options["user"],
-            "pass": options["password"],
-        }
+        name = f"{connection.options['name']} reading"
         try:
             async with asyncio.timeout(within_s):
-                loop = asyncio.get_running_loop()
-                await loop.create_connection(lambda: self, host, port)
-                self._write(b"CONNECT " + _encode(hello) + b"\r\nSUB " + self.inbox + b" 1\r\nPING\r\n")
-                await self._ready.wait()
-        except (OSError, TimeoutError) as error:
-            raise Interrupted(f"no connection for reading: {error}") from error
-        if self.fault:
-            raise Interrupted(self.fault)
+                await self.line.open(connection, name=name, within_s=within_s)
+                self.line.subscribe(1, self.subject)
+                await self.line.flush()
+        except (LineBroken, TimeoutError) as error:
+            raise Interrupted(str(error) or "no answer") from error
 
-    def publish(self, subject: bytes) -> None:
-        """Publish an empty message."""
-        self._write(b"PUB " + subject + b" 0\r\n\r\n")
-
-    def close(self) -> None:
-        """Close it; harmless when it is closed."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take note of the way to the server."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it, but no subclasses
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that nothing more will come."""
-        self._fail(f"the connection was lost{f': {exc}' if exc else ''}")
-
-    def data_received(self, data: bytes) -> None:
-        """Take in what has come; what is not complete waits for the rest."""
-        data = self._rest + data if self._rest else data
-        position = 0
-        while (end := data.find(b"\r\n", position)) >= 0:
-            word, _, arguments = data[position:end].partition(b" ")
-            position = end + 2
-            if word in (b"HMSG", b"MSG"):
-                parts = arguments.split(b" ")
-                size = int(parts[-1])
-                if len(data) < position + size + 2:
-                    position = end - len(word) - len(arguments) - 1
-                    break
-                head = int(parts[-2]) if word == b"HMSG" else 0
-                self._take(parts, data[position : position + head], data[position + head : position + size])
-                position += size + 2
-            else:
-                self._control(word, arguments)
-        self._rest = data[position:]
-        self.something.set()
-
-    def _take(self, parts: list[bytes], head: bytes, body: bytes) -> None:
-        if parts[0] != self.inbox:
-            self.received.append((parts[0], parts[2], body))
-        elif head.startswith(_STATUS + b"100"):
-            stalled = head.partition(_STALLED)[2].partition(b"\r\n")[0]
+    def _take(self, subject: bytes, reply: bytes, header: bytes, body: bytes) -> None:
+        if subject != self.subject:
+            self.received.append((subject, reply, body))
+        elif header.startswith(_STATUS + b"100"):
+            stalled = header.partition(_STALLED)[2].partition(b"\r\n")[0]
             if stalled:
                 self.flow.append(stalled)
-            elif b"FlowControl" in head:
-                self.flow.append(parts[2])
+            elif b"FlowControl" in header:
+                self.flow.append(reply)
             else:
                 self.idle = True
         else:
-            self._fail(head.partition(b"\r\n")[0].removeprefix(_STATUS).decode(errors="replace"))
-
-    def _control(self, word: bytes, arguments: bytes) -> None:
-        if word == b"PING":
-            self._write(b"PONG\r\n")
-        elif word == b"PONG":
-            self._ready.set()
-        elif word == b"-ERR":
-            self._fail(arguments.decode(errors="replace"))
+            self._fail(header.partition(b"\r\n")[0].removeprefix(_STATUS).decode(errors="replace"))
+        self.something.set()
 
     def _fail(self, fault: str) -> None:
         self.fault = self.fault or fault
-        self._ready.set()
         self.something.set()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)

@@ -14,7 +14,8 @@ import structlog
 from roomledger.event_store.connection import Connection
 from roomledger.event_store.errors import LogReplaced, LogUnavailable
 from roomledger.event_store.layout import Layout
-from roomledger.event_store.lean import WORTHWHILE, LeanConsumer, is_possible
+from roomledger.event_store.lean import WORTHWHILE, LeanConsumer
+from roomledger.event_store.line import is_possible
 from roomledger.event_store.pull import Interrupted, Message, PullConsumer
 from roomledger.event_store.requests import (
     API,
