@@ -120,6 +120,15 @@ async def test_the_same_wish_by_many_at_once_has_one_effect(store: JetStreamStor
     assert await names(store) == ("same",)
 
 
+async def test_a_wish_may_depend_on_what_is_there_at_each_try(store: JetStreamStore) -> None:
+    def one_more(state: Names) -> str:
+        return f"n{len(state.names)}"
+
+    command: Any = one_more
+    await asyncio.gather(*(once(store, command) for _ in range(8)))
+    assert await names(store) == tuple(f"n{number}" for number in range(8))
+
+
 async def test_what_is_known_is_not_read(store: JetStreamStore) -> None:
     await once(store, "a")
     assert await once(store, "b", known=Folded(Names(("x", "y")), expected=1)) == (3, 2)

@@ -1,10 +1,10 @@
 """Deciding once: read a boundary, decide, append with the expectation, and on a conflict again.
 
 That is for those who write before or beside a boundary's writer, and rarely: each decision reads the
-boundary from its beginning. Who decides often is a `Writer`.
+boundary from its beginning, and after a lost race what came in between. Who decides often is a `Writer`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import random
@@ -58,21 +58,36 @@ async def fold(
         LogUnavailable: The log could not be read.
     """
     folded = Folded(decider.initial())
+    await fold_on(folded, store, boundary, decider, also)
+    return folded
+
+
+async def fold_on(
+    folded: Folded[State],
+    store: EventStore,
+    boundary: Boundary,
+    decider: Decider[State, Any],
+    also: Sequence[Boundary] = (),
+) -> None:
+    """Take in what a boundary's log holds beyond what was folded, to its present end.
+
+    Raises:
+        LogUnavailable: The log could not be read.
+    """
     head = await store.position()
-    async for commit in store.read((boundary, *also), until=head.sequence):
+    async for commit in store.read((boundary, *also), start=folded.basis + 1, until=head.sequence):
         for event in commit.events:
             folded.state = decider.evolve(folded.state, event)
         if commit.boundary == boundary:
             folded.expected = commit.sequence
     folded.basis = head.sequence
-    return folded
 
 
 async def decide_once(
     store: EventStore,
     boundary: Boundary,
     decider: Decider[State, Command],
-    command: Command,
+    command: Command | Callable[[State], Command],
     meta: Meta,
     *,
     source: str,
@@ -86,11 +101,12 @@ async def decide_once(
         store: The log.
         boundary: What is decided about.
         decider: Its rules.
-        command: What is wanted.
+        command: What is wanted, or what makes it of the state; it may raise `Refusal`.
         meta: Who wants it, and what it belongs to.
         source: The process, for the events' envelopes.
         also: Further boundaries that the state takes in.
-        known: The state to begin with, where it is known without reading, as that of a new id is.
+        known: The state to begin with, where it is known without reading, as that of a new id is; after a
+            lost race it is read on from there.
         tries: How often to decide while others write to the boundary.
 
     Raises:
@@ -100,12 +116,14 @@ async def decide_once(
         LogFull: The log has reached its size limit.
         CommitTooLarge: The facts do not go into one commit.
     """
-    for left in reversed(range(tries)):
-        folded = known if known is not None else await fold(store, boundary, decider, also)
-        known = None
+    folded = Folded(decider.initial()) if known is None else known
+    for tried in range(tries):
+        if tried or known is None:
+            await fold_on(folded, store, boundary, decider, also)
         draw = random()  # noqa: S311  - chance, no secret
         context = Context(datetime.now(UTC), folded.basis, draw, meta.correlation or "", meta.actor)
-        decision = decider.decide(folded.state, command, context)
+        wanted = command(folded.state) if callable(command) else command
+        decision = decider.decide(folded.state, wanted, context)
         address = Address(folded.basis)
         if decision.facts:
             events = enveloped(decision, meta, source=source, time=context.now)
@@ -113,7 +131,7 @@ async def decide_once(
                 sequence = await store.append(boundary, events, folded.expected)
                 address = Address(sequence, len(events) - 1)
             except Conflict:
-                if left == 0:
+                if tried + 1 == tries:
                     raise
                 continue
         if decision.refusal is not None:
