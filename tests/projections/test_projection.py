@@ -1,5 +1,6 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 
 import pytest
 
@@ -78,3 +79,15 @@ def test_a_projection_reads_the_kinds_of_boundaries_whose_events_it_folds() -> N
         "rooms": {Kind.ROOM},
         "tokens": {Kind.TOKEN, Kind.ROOM},
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "digest"),
+    [("cluster", 1, "6f83255f0e08"), ("rooms", 1, "dbfb15a86c3e"), ("tokens", 1, "3e332cdea4fa")],
+)
+def test_tables_and_statements_change_only_with_the_version(name: str, version: int, digest: str) -> None:
+    """Who changes them raises the version, and writes both down here: else old files would not be rebuilt."""
+    projection = next(each for each in PROJECTIONS if each.name == name)
+    fold = [(change.cause.__name__, change.statement) for change in projection.fold]
+    found = sha256(repr((projection.tables, fold)).encode()).hexdigest()[:12]
+    assert (projection.version, found) == (version, digest)
