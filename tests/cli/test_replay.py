@@ -96,6 +96,18 @@ async def test_people_get_tables(run: Run) -> None:
         assert shown in result.stdout
 
 
+async def test_nothing_is_cut_where_the_lines_are_short(
+    run: Run, store: JetStreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    teller = Teller(store)
+    teller.knows(PORTAL, 3)
+    await teller.tell(PORTAL, joined_worker("w" * 64))
+    shown = (await run()).stdout
+    assert "…" not in shown
+    assert shown.count("w") >= 64
+
+
 async def test_what_users_wrote_is_not_taken_for_markup(run: Run, store: JetStreamStore) -> None:
     worker = joined_worker("w9", hostname="[bold]h")
     teller = Teller(store)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from roomledger import settings
@@ -116,7 +116,8 @@ def _show(state: dict[str, Any]) -> None:
         held[task["worker"]] = held.get(task["worker"], 0) + 1
     workers = _table(console, "workers", "purpose", "worker", "state", "load", "tasks", "address")
     for worker in state["workers"]:
-        address = worker["via_host"] or f"{worker['hostname'] or worker['ip']}:{worker['port'] or ''}"
+        port = "" if worker["port"] is None else f":{worker['port']}"
+        address = worker["via_host"] or f"{worker['hostname'] or worker['ip']}{port}"
         condition = "draining" if worker["draining_since"] else _STATES.get(worker["state"], "ready")
         load = "-" if worker["load"] is None else f"{worker['load']:.2f}"
         row = (worker["purpose"], worker["id"], condition, load, str(held.get(worker["id"], 0)), address)
@@ -153,6 +154,8 @@ def _named(participant: dict[str, Any]) -> str:
 
 
 def _table(console: Console, title: str, *columns: str) -> Table:
-    table = Table(*columns, title=title, title_justify="left", title_style="bold", highlight=False)
+    # An id that is cut is none: what does not fit goes on in the next line.
+    whole = (Column(column, overflow="fold") for column in columns)
+    table = Table(*whole, title=title, title_justify="left", title_style="bold", highlight=False)
     table.expand = console.is_terminal
     return table
