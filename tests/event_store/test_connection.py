@@ -81,6 +81,21 @@ async def test_a_connection_comes_back_by_itself(nats_server: NatsServer) -> Non
     await connection.close()
 
 
+async def test_after_a_flush_the_server_knows_of_what_was_subscribed_to(nats_server: NatsServer) -> None:
+    here, there = [
+        await connect(nats_server.url, "service", nats_server.credentials["service"]) for _ in range(2)
+    ]
+    for number in range(50):
+        subscription = await here.subscribe(f"rpc.{number}")
+        await here.flush()
+        await there.publish(f"rpc.{number}")
+        await there.flush()
+        await here.flush()
+        assert subscription.pending_msgs == 1
+    await here.close()
+    await there.close()
+
+
 async def test_whoever_listens_is_told_that_the_connection_is_lost(nats_server: NatsServer) -> None:
     connection = await connect(nats_server.url, "service", nats_server.credentials["service"])
     told: list[str] = []

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,12 @@ class NatsServer:
     def pause(self) -> None:
         """Let it be there without an answer, as an overloaded machine or a cut line would."""
         self._signal(signal.SIGSTOP)
+        while not self._is_halted():  # each of its threads stops when it next gets to run
+            time.sleep(0.001)
+
+    def _is_halted(self) -> bool:
+        threads = Path(f"/proc/{self.server.pid}/task").iterdir()
+        return all((each / "stat").read_text().rpartition(") ")[2].startswith("T") for each in threads)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -77,6 +77,18 @@ class Connection(Client):
             await super().close()
         self.up.set()
 
+    async def flush(self, timeout: int = 10) -> None:  # noqa: ASYNC109  - nats-py's signature
+        """Return when the server has taken in all that was published and subscribed to before.
+
+        Raises:
+            nats.errors.Error: The connection is closed, or no answer came in so many seconds.
+        """
+        # nats-py writes its PING at once, past what still waits to be sent.
+        if self._transport and self.is_connected and self._pending:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super().flush(timeout)
+
     async def _connect_to_server(self, s: Srv) -> None:
         # nats-py forgets the socket of an attempt that got no further than to be accepted.
         if self._transport:
