@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from roomledger.domain.roster import Participant, Roster
 from roomledger_events.rooms import Permission
 
@@ -46,3 +48,23 @@ def test_a_roster_does_not_grow_with_those_who_have_gone():
         roster.leave(f"p{number - 10}")
     assert roster.listing().length <= 2 * 10 + 64 + 2
     assert ids(roster) == [f"p{number}" for number in range(9_990, 10_000)]
+
+
+def test_a_listing_knows_how_many_are_in_it():
+    roster = Roster([person(1), person(2)])
+    roster.leave("p1")
+    assert roster.listing().present == 1
+    assert roster.listing(person(3)).present == 2
+
+
+def test_listings_of_one_number_are_beginnings_of_one_list():
+    roster = Roster()
+    listings = []
+    for number in range(1000):
+        roster.join(person(number))
+        roster.leave(f"p{number}")
+        listings.append(roster.listing())
+    assert len({listing.number for listing in listings}) > 5
+    for earlier, later in pairwise(listings):
+        if earlier.number == later.number:
+            assert later.changes[: earlier.length] == earlier.changes[: earlier.length]

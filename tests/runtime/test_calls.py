@@ -132,6 +132,13 @@ async def test_a_request_that_meets_nobody_all_the_time_is_not_ready(cluster: Te
     assert refused.value.code is Code.NOT_READY
 
 
+async def test_a_caller_who_will_not_wait_is_told_at_once_that_nobody_is_there(cluster: TestCluster) -> None:
+    calls, _ = await caller(cluster, time_limit=60)
+    with pytest.raises(Refusal) as refused:
+        await calls.call("rpc.greeter.greet", Greet(name="ada"), Greeting, absent=Code.NO_SUCH_NODE)
+    assert refused.value.code is Code.NO_SUCH_NODE
+
+
 async def test_without_a_broker_the_log_is_unavailable(cluster: TestCluster) -> None:
     calls, _ = await caller(cluster)
     await cluster.server.stop()

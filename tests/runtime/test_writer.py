@@ -13,6 +13,7 @@ from roomledger.event_store.connection import connect
 from roomledger.event_store.jetstream import JetStreamStore, Patience
 from roomledger.event_store.layout import Layout
 from roomledger.runtime.commands import Meta, Query
+from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
 from roomledger.runtime.writer import Writer
 from roomledger_events.envelope import MAX_EVENTS, Commit, Event
@@ -45,6 +46,10 @@ class LoseAt(NamedTuple):
     at: datetime
 
 
+class Resign(NamedTuple):
+    pass
+
+
 @dataclass
 class Quits:
     """A state as small as a state can be: who has quit."""
@@ -68,9 +73,12 @@ def evolve(state: Quits, event: Event) -> Quits:
     return state
 
 
-def decide(state: Quits, command: TakeOver | Quit | Report | Expire | LoseAt, context: Context) -> Decision:
+def decide(
+    state: Quits, command: TakeOver | Quit | Report | Expire | LoseAt | Resign, context: Context
+) -> Decision:
     match command:
-        case TakeOver(manager):
+        case TakeOver() | Resign():
+            manager = command.manager if isinstance(command, TakeOver) else "nobody"
             return Decision([Fact(manager, SchedulerTakenOver(manager=manager, epoch=1))])
         case Quit(worker) if worker in state.workers:
             return Decision(answer=state.workers.index(worker))
@@ -93,11 +101,11 @@ def due(state: Quits, now: datetime) -> Sequence[Expire]:
     return [Expire()] if state.at is not None and state.at <= now else []
 
 
-RULES: Decider[Quits, TakeOver | Quit | Report | Expire | LoseAt] = Decider(
+RULES: Decider[Quits, TakeOver | Quit | Report | Expire | LoseAt | Resign] = Decider(
     Quits, evolve, decide, lambda state: state.at, due
 )
 ME = Meta(actor="test")
-Written = Writer[Quits, TakeOver | Quit | Report | Expire | LoseAt]
+Written = Writer[Quits, TakeOver | Quit | Report | Expire | LoseAt | Resign]
 
 
 @asynccontextmanager
@@ -110,18 +118,26 @@ async def opened(server: NatsServer, **patience: float) -> AsyncIterator[JetStre
 
 
 @asynccontextmanager
-async def writing(store: JetStreamStore, name: str = "m1") -> AsyncIterator[Written]:
+async def deciding(
+    store: JetStreamStore, name: str = "m1"
+) -> AsyncIterator[tuple[Written, asyncio.Task[None]]]:
+    """Yield a writer that decides, and the task that it does so in."""
     writer: Written = Writer(
-        store, BOUNDARY, RULES, source="test", also=(LOADS,), owns=lambda state: state.manager == name
+        store, BOUNDARY, RULES, source=f"test/{name}", also=(LOADS,), owns=lambda state: state.manager == name
     )
     await writer.load()
     await writer.take_over(TakeOver(name), ME)
     running = asyncio.create_task(writer.run())
     try:
-        yield writer
+        yield writer, running
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end(running)
+
+
+@asynccontextmanager
+async def writing(store: JetStreamStore, name: str = "m1") -> AsyncIterator[Written]:
+    async with deciding(store, name) as (writer, _):
+        yield writer
 
 
 async def commits(store: JetStreamStore) -> list[Commit]:
@@ -191,8 +207,7 @@ async def test_events_of_another_kind_go_to_their_own_subject_in_order(nats_serv
 
 
 async def test_a_writer_that_another_one_follows_is_deposed(nats_server: NatsServer) -> None:
-    async with opened(nats_server) as store, writing(store, "m1") as first:
-        running = asyncio.create_task(first.run())
+    async with opened(nats_server) as store, deciding(store) as (first, running):
         await first.submit(Quit("w1"), ME)
         async with writing(store, "m2") as second:
             answers = await asyncio.gather(first.submit(Quit("late"), ME), return_exceptions=True)
@@ -202,6 +217,29 @@ async def test_a_writer_that_another_one_follows_is_deposed(nats_server: NatsSer
                 await running
             await second.submit(Quit("w2"), ME)
             assert second.state.workers == ["w1", "w2"]
+
+
+async def test_a_writer_that_decided_to_decide_no_more_ends(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        answers = await asyncio.gather(
+            writer.submit(Resign(), ME), writer.submit(Query(lambda _: None), ME), return_exceptions=True
+        )
+        assert [type(each).__name__ for each in answers] == ["Answer", "Answer"]
+        with pytest.raises(Refusal) as refused:
+            await writer.submit(Quit("w1"), ME)
+        assert refused.value.code is Code.NOT_READY
+
+
+async def test_a_writer_knows_for_how_long_the_log_has_not_confirmed_it(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        await until(lambda: writer.unconfirmed_s > 0.05)
+        await writer.submit(Quit("w1"), ME)
+        assert writer.unconfirmed_s < 0.05
+        await until(lambda: writer.unconfirmed_s > 0.05)
+        await writer.submit(Query(lambda state: state.workers), ME)
+        assert writer.unconfirmed_s > 0.05, "memory is no confirmation"
+        await writer.catch_up()
+        assert writer.unconfirmed_s < 0.05
 
 
 async def test_a_deposed_writer_cannot_report_a_load_either(nats_server: NatsServer) -> None:
@@ -231,10 +269,9 @@ async def test_what_another_wrote_is_taken_in_and_the_command_is_decided_again(
 
 
 async def test_a_notice_makes_the_writer_read_on(nats_server: NatsServer) -> None:
-    async with opened(nats_server) as store, writing(store, "m1") as first:
-        running = asyncio.create_task(first.run())
+    async with opened(nats_server) as store, deciding(store) as (first, running):
         async with writing(store, "m2"):
-            first.notice(2)
+            first.notice(BOUNDARY, 2)
             with pytest.raises(Deposed):
                 await running
 
@@ -253,6 +290,42 @@ async def test_catching_up_takes_in_all_that_is_there(nats_server: NatsServer) -
         await store.append(LOADS, [beside], None)
         await writer.catch_up()
         assert writer.state.reports == ["w1"]
+
+
+async def test_what_another_wrote_before_a_commit_of_its_own_is_not_missed(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        beside = Event.of(
+            LoadReported(worker="w1", load=0.1),
+            about="w1",
+            id=new_id(),
+            source="another",
+            time=datetime.now(UTC),
+            correlation="c",
+            actor="test",
+        )
+        await store.append(LOADS, [beside], None)
+        await writer.submit(Quit("w2"), ME)
+        await writer.submit(Report("w3"), ME)
+        await writer.catch_up()
+        assert writer.state.workers == ["w2"]
+        assert sorted(writer.state.reports) == ["w1", "w3"], "each is taken in once"
+
+
+async def test_a_notice_of_what_stands_before_a_commit_of_its_own_is_heeded(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        beside = Event.of(
+            LoadReported(worker="w1", load=0.1),
+            about="w1",
+            id=new_id(),
+            source="another",
+            time=datetime.now(UTC),
+            correlation="c",
+            actor="test",
+        )
+        sequence = await store.append(LOADS, [beside], None)
+        await writer.submit(Quit("w2"), ME)
+        writer.notice(LOADS, sequence)
+        await until(lambda: writer.state.reports == ["w1"])
 
 
 async def test_a_deadline_leads_to_its_command(nats_server: NatsServer) -> None:

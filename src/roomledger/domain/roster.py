@@ -50,11 +50,15 @@ class Listing(NamedTuple):
         changes: Participants that came and ids that went, in order, with later ones perhaps.
         length: How many of the changes count.
         joining: Who comes on top.
+        present: How many were in, with who comes on top.
+        number: Which of the roster's lists of changes it is.
     """
 
     changes: list[Participant | str]
     length: int
     joining: Participant | None = None
+    present: int = 0
+    number: int = 0
 
     def participants(self) -> list[Participant]:
         """Return them in the order of their joins, each as it was at the join."""
@@ -72,11 +76,12 @@ class Listing(NamedTuple):
 class Roster:
     """Who is in now."""
 
-    __slots__ = ("_changes", "_present")
+    __slots__ = ("_changes", "_number", "_present")
 
     def __init__(self, participants: Iterable[Participant] = ()) -> None:
         self._changes: list[Participant | str] = list(participants)
         self._present = len(self._changes)
+        self._number = 0
 
     def join(self, participant: Participant) -> None:
         """Take in that somebody joined who was not in."""
@@ -89,7 +94,9 @@ class Roster:
         self._present -= 1
         if len(self._changes) > 2 * self._present + _SLACK:
             self._changes = [*self.listing().participants()]
+            self._number += 1
 
     def listing(self, joining: Participant | None = None) -> Listing:
         """Return who is in now, with somebody who is about to be."""
-        return Listing(self._changes, len(self._changes), joining)
+        present = self._present + (joining is not None)
+        return Listing(self._changes, len(self._changes), joining, present, self._number)

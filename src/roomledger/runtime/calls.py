@@ -165,11 +165,24 @@ class Caller:
         self._time_limit = time_limit
 
     async def call(
-        self, subject: str, request: Request, reply: type[Reply], *, time_limit: float | None = None
+        self,
+        subject: str,
+        request: Request,
+        reply: type[Reply],
+        *,
+        time_limit: float | None = None,
+        absent: Code | None = None,
     ) -> Reply:
         """Send a request and return its reply.
 
         A request without a command id gets one, so that sending it again has no second effect.
+
+        Args:
+            subject: Where the service listens.
+            request: What is asked.
+            reply: What its answer has to look like.
+            time_limit: Seconds that it may take in all.
+            absent: The code of the refusal where nobody listens; None to wait for somebody who does.
 
         Raises:
             Refusal: The service refused; or nobody answered in time (``not_ready``), or the broker is out of
@@ -187,6 +200,8 @@ class Caller:
             try:
                 message = await self._broker.request(subject, body, timeout=max(0.01, min(_ATTEMPT_S, left)))
             except nats.errors.NoRespondersError:
+                if absent is not None:
+                    raise Refusal(absent, f"nobody answers {subject}") from None
                 last = Refusal(Code.NOT_READY, f"nobody answers {subject} at the moment")
             except (nats.errors.TimeoutError, nats.errors.Error) as error:
                 last = Refusal(Code.NOT_READY, f"no answer from {subject} in time ({type(error).__name__})")

@@ -11,10 +11,12 @@ wrote: the writer reads what it was, and either it is the writer no more (`Depos
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -26,7 +28,15 @@ from roomledger.event_store.store import EventStore
 from roomledger.runtime.answered import Answered
 from roomledger.runtime.commands import TIMER, Answer, Meta, Query, Waiting
 from roomledger.runtime.errors import Deposed
-from roomledger_events.envelope import MAX_BYTES, MAX_EVENTS, Address, CommitTooLarge, Event, encoded_size
+from roomledger_events.envelope import (
+    MAX_BYTES,
+    MAX_EVENTS,
+    Address,
+    Commit,
+    CommitTooLarge,
+    Event,
+    encoded_size,
+)
 from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import GUARDED, Boundary, Kind
 
@@ -60,7 +70,7 @@ class Writer(Generic[State, Command]):
         store: The log.
         boundary: What it writes.
         decider: The rules.
-        source: The process, for the events' envelopes.
+        source: The process, for the events' envelopes; one incarnation's own.
         also: Further boundaries that the state takes in, such as a room's tokens or a purpose's loads.
         owns: Whether the state says that this writer is still the one who decides.
     """
@@ -90,12 +100,21 @@ class Writer(Generic[State, Command]):
         self._clock = clock
         self._draw = draw
         self._expected = 0
+        self._confirmed = -math.inf
         self._queue: deque[Waiting] = deque()
         self._wake = asyncio.Event()
+        self._read_to = 0
+        self._last_beside = 0
         self._outside = 0
+        self._outside_beside = 0
         self._caught_up: list[asyncio.Future[None]] = []
         self._answered = Answered()
         self._unavailable: Refusal | None = Refusal(Code.NOT_READY, f"{boundary} is not being decided here")
+
+    @property
+    def unconfirmed_s(self) -> float:
+        """For how long the log has not shown that this is the writer: a process may be halted for a while."""
+        return monotonic() - self._confirmed
 
     # -- Commands in
 
@@ -118,12 +137,14 @@ class Writer(Generic[State, Command]):
             self._wake.set()
         return answer
 
-    def notice(self, sequence: int) -> None:
-        """Take note that a commit with this sequence is in the log; if it is another's it will be read."""
-        if sequence > self._outside:
-            self._outside = sequence
-            if sequence > self.basis:
-                self._wake.set()
+    def notice(self, boundary: Boundary, sequence: int) -> None:
+        """Take note that a commit is in the log; what is not the writer's own will be read."""
+        if boundary == self.boundary:
+            self._outside = max(self._outside, sequence)
+        else:
+            self._outside_beside = max(self._outside_beside, sequence)
+        if self._is_behind():
+            self._wake.set()
 
     def catch_up(self) -> Awaitable[None]:
         """Return when the state has taken in all that is in the log now."""
@@ -143,6 +164,7 @@ class Writer(Generic[State, Command]):
             basis: The last sequence of the log in it.
         """
         self.state, self._expected, self.basis = state, expected, basis
+        self._read_to, self._last_beside = basis, 0
 
     async def load(self) -> None:
         """Fold the state from the log, from its beginning.
@@ -173,6 +195,7 @@ class Writer(Generic[State, Command]):
             events, _ = self._events_of(decision, meta)
             if not events:
                 break
+            began = monotonic()
             try:
                 sequence = await self._store.append(self.boundary, events, self._expected)
             except Conflict:
@@ -180,6 +203,7 @@ class Writer(Generic[State, Command]):
                     raise
                 await self._read_on()
                 continue
+            self._confirmed = began
             for event in events:
                 self.state = self._decider.evolve(self.state, event)
             self._expected = self.basis = sequence
@@ -206,11 +230,12 @@ class Writer(Generic[State, Command]):
                 if not self._queue:
                     await self._wake.wait()
                 self._wake.clear()
-                if self._outside > self.basis or self._caught_up:
+                if self._is_behind() or self._caught_up:
                     await self._catch_up()
                 self._queue_due()
                 while self._queue:
                     await self._commit(self._decide_what_waits())
+                    self._must_own()  # what it has decided may have been to decide no more
                     self._queue_due()
         finally:
             if timer is not None:
@@ -332,6 +357,7 @@ class Writer(Generic[State, Command]):
         expected = self._expected if kind in GUARDED else None
         guard = None if own else (self.boundary, self._expected)
         while True:
+            began = monotonic()
             try:
                 sequence = await self._store.append(boundary, events, expected, guard=guard)
                 break
@@ -344,9 +370,13 @@ class Writer(Generic[State, Command]):
         if self._unavailable is not None:
             log.info("the log answers again", boundary=str(boundary))
             self._unavailable = None
+        if expected is not None or guard is not None:
+            self._confirmed = began
         self.basis = sequence
         if own:
             self._expected = sequence
+        else:
+            self._last_beside = sequence
         self.commits += 1
         self.events += len(events)
 
@@ -360,20 +390,36 @@ class Writer(Generic[State, Command]):
                     caught_up.set_exception(Refusal(Code.LOG_UNAVAILABLE, str(error)))
             asyncio.get_running_loop().call_later(_RETRY_S, self._wake.set)
             return
-        self._outside = min(self._outside, self.basis)
         for caught_up in waiting:
             if not caught_up.done():
                 caught_up.set_result(None)
         self._must_own()
 
     async def _read_on(self) -> None:
+        began = monotonic()
         head = await self._store.position()
-        async for commit in self._store.read(self._read_from, start=self.basis + 1, until=head.sequence):
+        # Not from the basis on: a commit of our own may stand behind one of another's that was not read yet.
+        start = self._read_to + 1
+        async for commit in self._store.read(self._read_from, start=start, until=head.sequence):
+            if self._is_taken_in(commit):
+                continue
             for event in commit.events:
                 self.state = self._decider.evolve(self.state, event)
             if commit.boundary == self.boundary:
                 self._expected = commit.sequence
+        self._read_to = head.sequence
         self.basis = max(self.basis, head.sequence)
+        self._confirmed = began
+
+    def _is_behind(self) -> bool:
+        return self._outside > self._expected or self._outside_beside > self._read_to
+
+    def _is_taken_in(self, commit: Commit) -> bool:
+        """Whether this writer wrote it, or read it already."""
+        if commit.boundary == self.boundary:
+            return commit.sequence <= self._expected
+        mine = bool(commit.events) and commit.events[0].source == self._source
+        return mine and commit.sequence <= self._last_beside
 
     async def _decide_again(self, batch: _Batch) -> None:
         """Put the commands of a lost commit back, on a state without what they would have done."""
