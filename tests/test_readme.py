@@ -127,20 +127,20 @@ async def test_the_tour_works_as_it_is_written(tmp_path: Path) -> None:
     assert "grace" in joined
     assert re.search(r"\+ linus .* came", joined)
     assert re.search(r"- linus .* left", joined)
-    types = [
-        "WorkerJoined",
-        "RoomCreated",
-        "WorkerReserved",
-        "TokenIssued",
-        "ParticipantJoined",
-        "TaskPickedUp",
-        "ParticipantLeft",
-        "TaskLaidDown",
+    steps = [
+        ("scheduler.portal", "WorkerJoined"),
+        ("room.", "RoomCreated"),
+        ("scheduler.portal", "WorkerReserved"),
+        ("token.", "TokenIssued"),
+        ("scheduler.conference", "WorkerReserved"),
+        ("room.", "ParticipantJoined"),
+        ("scheduler.portal", "TaskPickedUp"),
+        ("room.", "ParticipantLeft"),
+        ("scheduler.portal", "TaskLaidDown"),
     ]
-    log = said["roomledger log tail --no-follow"]
-    positions = [log.find(each) for each in types]
-    assert -1 not in positions, log
-    assert positions == sorted(positions), "each is there for the first time in causal order"
+    lines = said["roomledger log tail --no-follow"].splitlines()
+    first = [min(n for n, line in enumerate(lines) if at in line and what in line) for at, what in steps]
+    assert first == sorted(first), "causes stand before their effects"
     assert json.loads(said["roomledger replay --at 10 --json"])["sequence"] == 10
 
 
@@ -152,7 +152,7 @@ async def test_the_tour_works_with_the_nats_tool_and_curl(tmp_path: Path) -> Non
         await person.run("roomledger token --user alan")
     said = person.said
     assert "feed.token." in said["nats --context roomledger sub 'feed.>'"]
-    assert "ledger.scheduler.portal" in said["nats --context roomledger stream view ROOMLEDGER"]
+    assert "ledger.scheduler.portal" in said["nats --context roomledger stream subjects ROOMLEDGER"]
     assert "cluster-manager" in said["nats --context roomledger micro ls"]
     workers = said['nats --context roomledger req rpc.cluster.get_workers \'{"purpose": "all"}\'']
     assert "portal-" in workers

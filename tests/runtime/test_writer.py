@@ -269,11 +269,10 @@ async def test_what_another_wrote_is_taken_in_and_the_command_is_decided_again(
 
 
 async def test_a_notice_makes_the_writer_read_on(nats_server: NatsServer) -> None:
-    async with opened(nats_server) as store, deciding(store) as (first, running):
-        async with writing(store, "m2"):
-            first.notice(BOUNDARY, 2)
-            with pytest.raises(Deposed):
-                await running
+    async with opened(nats_server) as store, deciding(store) as (first, running), writing(store, "m2"):
+        first.notice(BOUNDARY, 2)
+        with pytest.raises(Deposed):
+            await running
 
 
 async def test_catching_up_takes_in_all_that_is_there(nats_server: NatsServer) -> None:

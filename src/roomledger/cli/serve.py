@@ -72,18 +72,18 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(DataDirectory(settings.data_dir))
         settings = settings.model_copy(update={"manager_id": _manager_id(settings, directory)})
-        failures: list[Awaitable[BaseException]] = []
+        failures: list[Callable[[], Awaitable[BaseException]]] = []
         if embedded and settings.nats_url is None:
             nats = await stack.enter_async_context(EmbeddedNats(directory, port=settings.nats_port))
             settings = settings.model_copy(update={"nats_url": nats.url})
-            failures.append(nats.died())
+            failures.append(nats.died)
         running: dict[str, Any] = {}
         for name in names:
             process = await stack.enter_async_context(_started(name, settings, stopping))
             if process is None:
                 return 0
             running[name] = process
-            failures.append(process.failed())
+            failures.append(process.failed)
         _tell(settings, directory, running)
         stack.callback(directory.remove, ENDPOINTS_FILE)
         return await _until(stopping, failures)
@@ -132,9 +132,9 @@ async def _started(name: str, settings: Settings, stopping: asyncio.Event) -> As
         await access.close()
 
 
-async def _until(stopping: asyncio.Event, failures: list[Awaitable[BaseException]]) -> int:
+async def _until(stopping: asyncio.Event, failures: list[Callable[[], Awaitable[BaseException]]]) -> int:
     stop = asyncio.ensure_future(stopping.wait())
-    watched = [asyncio.ensure_future(failure) for failure in failures]
+    watched = [asyncio.ensure_future(failure()) for failure in failures]
     await asyncio.wait({stop, *watched}, return_when=asyncio.FIRST_COMPLETED)
     ended = [task for task in watched if task.done()]
     for task in (stop, *watched):

@@ -6,6 +6,7 @@ over, the room was released, or it is told to stop.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -84,8 +85,9 @@ class RoomController:
         """
         try:
             for kind in (Kind.ROOM, Kind.TOKEN):
-                subject = self._subjects.pattern(Boundary(kind, self.room), live=True)
-                self._heard.append(await self._broker.subscribe(subject, cb=self._hear))
+                boundary = Boundary(kind, self.room)
+                subject = self._subjects.pattern(boundary, live=True)
+                self._heard.append(await self._broker.subscribe(subject, cb=partial(self._hear, boundary)))
             await self._writer.load()
             await self._writer.take_over(TakeOverController(self._worker, self._node), meta)
         except BaseException:
@@ -120,8 +122,8 @@ class RoomController:
     def _owns(self, state: RoomState) -> bool:
         return state.controller == (self._worker, self._node, self._epoch)
 
-    async def _hear(self, message: Msg) -> None:
-        self._writer.notice(int((message.headers or {}).get(SEQUENCE, "0")))
+    async def _hear(self, boundary: Boundary, message: Msg) -> None:
+        self._writer.notice(boundary, int((message.headers or {}).get(SEQUENCE, "0")))
 
     async def _hear_no_more(self) -> None:
         heard, self._heard = self._heard, []
