@@ -43,14 +43,18 @@ class Draining:
         if not self._to_tell or self._under_way:
             return []
         self._under_way = True
-        left = None if self._move_at is None else max(1, round((self._move_at - now) * 1000))
-        return [Drain(term, left, awaited)]
+        left = self._left_ms(now)
+        return [Drain(term, None if left is None else max(1, left), awaited)]
 
     def failed(self, *, for_good: bool) -> None:
         """Take note that the cluster was not told, or will not have it."""
         self._under_way = False
         if for_good:
             self._to_tell = False
+
+    def taken(self, running: tuple[str, ...], now: float) -> list[News]:
+        """Take note that the cluster took the request to drain."""
+        return self.asked(self._left_ms(now), running, now)
 
     def asked(self, move_in_ms: int | None, running: tuple[str, ...], now: float) -> list[News]:
         """Take note that the cluster says so, with the time until the tasks are to be moved."""
@@ -73,6 +77,9 @@ class Draining:
             return []
         self.on = False
         return [DrainEnded()]
+
+    def _left_ms(self, now: float) -> int | None:
+        return None if self._move_at is None else max(0, round((self._move_at - now) * 1000))
 
 
 def _near(one: float | None, other: float | None) -> bool:

@@ -51,6 +51,7 @@ from roomledger.sdk.membership_effects import (
     Joined,
     LayDown,
     Lost,
+    News,
     NotReported,
     OfTasks,
     OutOfReach,
@@ -241,7 +242,7 @@ class Membership:
             case Report():
                 effects = self._has_reported(request)
             case Drain():
-                effects = self._drains(request.deadline_ms, now)
+                effects = self._drains(self._draining.taken(self.running, now))
             case PickUp() | LayDown() | Reject():
                 self._deliveries.delivered(request)
                 released = self._deliveries.released(reply) if isinstance(request, PickUp) else []
@@ -313,7 +314,7 @@ class Membership:
         self.due = max(now, self._beaten + BEAT_S)
         effects = self._reach()
         if kept.draining:
-            effects += self._drains(kept.move_in_ms, now)
+            effects += self._drains(self._draining.asked(kept.move_in_ms, self.running, now))
         else:
             self._move(Input.KEPT)
             effects += map(Tell, self._draining.ended())
@@ -354,9 +355,9 @@ class Membership:
 
     # -- Draining
 
-    def _drains(self, move_in_ms: int | None, now: float) -> list[Effect]:
+    def _drains(self, news: list[News]) -> list[Effect]:
         self._move(Input.DRAINS)
-        return list(map(Tell, self._draining.asked(move_in_ms, self.running, now)))
+        return list(map(Tell, news))
 
     def _drain_again(self, now: float) -> list[Effect]:
         return list(map(Send, self._draining.next(self._term, now)))
