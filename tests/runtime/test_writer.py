@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import NamedTuple
 
 import pytest
@@ -325,6 +326,21 @@ async def test_a_notice_of_what_stands_before_a_commit_of_its_own_is_heeded(nats
         await writer.submit(Quit("w2"), ME)
         writer.notice(LOADS, sequence)
         await until(lambda: writer.state.reports == ["w1"])
+
+
+async def test_a_queue_that_never_empties_does_not_put_off_catching_up(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        commands = count()
+
+        async def busy() -> None:
+            while True:
+                await writer.submit(Quit(f"w{next(commands)}"), ME)
+
+        callers = [asyncio.create_task(busy()) for _ in range(16)]
+        await until(lambda: next(commands) > 100)
+        async with asyncio.timeout(2):
+            await writer.catch_up()
+        await end(*callers)
 
 
 async def test_a_deadline_leads_to_its_command(nats_server: NatsServer) -> None:

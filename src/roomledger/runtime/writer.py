@@ -233,7 +233,8 @@ class Writer(Generic[State, Command]):
                 if self._is_behind() or self._caught_up:
                     await self._catch_up()
                 self._queue_due()
-                while self._queue:
+                # A queue that never empties must not put off those who wait for the log's end.
+                while self._queue and not self._caught_up:
                     await self._commit(self._decide_what_waits())
                     self._must_own()  # what it has decided may have been to decide no more
                     self._queue_due()
