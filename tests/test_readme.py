@@ -156,7 +156,7 @@ async def test_the_tour_works_with_the_nats_tool_and_curl(tmp_path: Path) -> Non
     assert "cluster-manager" in said["nats --context roomledger micro ls"]
     workers = said['nats --context roomledger req rpc.cluster.get_workers \'{"purpose": "all"}\'']
     assert "portal-" in workers
-    rooms = next(words for line, words in said.items() if line.startswith("curl") and " -d " not in line)
+    rooms = next(words for line, words in said.items() if line.startswith("curl") and "--json" not in line)
     assert '"lecture"' in rooms
 
 

@@ -28,7 +28,6 @@ from roomledger_events.identifiers import new_secret_id
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 SERVICE_FILE: Final = "service.json"
-MANAGER_FILE: Final = "manager-id"
 STOP_S: Final = 10.0
 """How long a process may take to stop."""
 
@@ -71,7 +70,6 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(DataDirectory(settings.data_dir))
-        settings = settings.model_copy(update={"manager_id": _manager_id(settings, directory)})
         failures: list[Callable[[], Awaitable[BaseException]]] = []
         if embedded and settings.nats_url is None:
             nats = await stack.enter_async_context(EmbeddedNats(directory, port=settings.nats_port))
@@ -79,7 +77,8 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
             failures.append(nats.died)
         running: dict[str, Any] = {}
         for name in names:
-            process = await stack.enter_async_context(_started(name, settings, stopping))
+            own = _identified(settings, directory, name, alone=len(names) == 1)
+            process = await stack.enter_async_context(_started(name, own, stopping))
             if process is None:
                 return 0
             running[name] = process
@@ -89,14 +88,25 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
         return await _until(stopping, failures)
 
 
-def _manager_id(settings: Settings, directory: DataDirectory) -> str:
-    """Return the manager's id, the same after a restart: it then need not wait for its own lease."""
-    if settings.manager_id is not None:
-        return settings.manager_id
-    kept = directory.read(MANAGER_FILE)
+def _identified(settings: Settings, directory: DataDirectory, name: str, *, alone: bool) -> Settings:
+    """Return the settings with the ids of one process.
+
+    They are the same after a restart: a manager then need not wait for its own lease, and a worker takes its
+    own place instead of being missed for a while.
+    """
+    manager_id = settings.manager_id or _kept_id(directory, "manager")
+    if settings.worker_id is None:
+        worker_id = _kept_id(directory, name)
+    else:
+        worker_id = settings.worker_id if alone else f"{name}-{settings.worker_id}"
+    return settings.model_copy(update={"manager_id": manager_id, "worker_id": worker_id})
+
+
+def _kept_id(directory: DataDirectory, name: str) -> str:
+    kept = directory.read(f"{name}-id")
     if kept is None:
-        kept = f"manager-{new_secret_id()[:8]}"
-        directory.write(MANAGER_FILE, kept)
+        kept = f"{name}-{new_secret_id()[:8]}"
+        directory.write(f"{name}-id", kept + "\n")
     return kept.strip()
 
 

@@ -16,6 +16,7 @@ from roomledger.runtime.calls import Method, RequestMeta, Service, serve
 from roomledger.runtime.commands import Meta
 from roomledger.runtime.ending import end
 from roomledger.sdk.cluster import Cluster
+from roomledger.sdk.former import end_former
 from roomledger.sdk.rooms import CONFERENCE, GetNode, NodeFound
 from roomledger.sdk.worker import Worker
 from roomledger.settings import Settings
@@ -83,6 +84,7 @@ class Conference:
             prefix=f"{CONFERENCE}.{self.id}",
             methods={"get_node": Method(GetNode, self._get_node)},
         )
+        await end_former(self._cluster, purpose=PURPOSE, worker=self.id)
         await self._worker.start()
         self._laying_down = asyncio.create_task(self._lay_down_ended(), name=f"rooms of {self.id}")
 

@@ -16,6 +16,7 @@ from roomledger.processes.portal.room_feed import RoomFeeds
 from roomledger.processes.portal.whereabouts import Whereabouts
 from roomledger.runtime.token_keys import TokenKeys
 from roomledger.sdk.cluster import Cluster
+from roomledger.sdk.former import end_former
 from roomledger.sdk.rooms import Conference, Controller
 from roomledger.sdk.worker import Worker
 from roomledger.settings import Settings
@@ -86,6 +87,7 @@ class Portal:
                 self._cluster, purpose=PURPOSE, worker=self.id, info=self._info(host), load=self._load
             )
             await self._gateway.open(self._furnish(self._worker))
+            await end_former(self._cluster, purpose=PURPOSE, worker=self.id)
             await self._worker.start()
         except BaseException:
             await self._gateway.stop()
