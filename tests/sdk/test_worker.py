@@ -1,4 +1,4 @@
-"""A worker on a real cluster: what it is told and what the cluster knows of it, whatever happens to either."""
+"""A worker on a real cluster: what it is told and what the cluster knows of it, whatever happens to them."""
 
 import asyncio
 import signal

@@ -39,25 +39,24 @@ class Child:
         """Wait for its end, and return its exit code and what it printed that was not read yet."""
         async with asyncio.timeout(15):
             out, errors = await self.process.communicate()
-        return self.process.returncode, out.decode(), errors.decode()
+        return self.process.returncode, (out or b"").decode(), errors.decode()
+
+
+def environment(server: NatsServer) -> dict[str, str]:
+    """Return the environment of a process that is to find the server, and nothing of ours beside."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ROOMLEDGER_")}
+    return own | {
+        "PYTHONUNBUFFERED": "1",
+        "ROOMLEDGER_NATS_URL": server.url,
+        "ROOMLEDGER_NATS_PASSWORD": server.credentials["service"],
+    }
 
 
 @asynccontextmanager
-async def child(server: NatsServer, path: Path, *arguments: str) -> AsyncIterator[Child]:
+async def child(server: NatsServer, path: Path, *arguments: str, stdout: int = PIPE) -> AsyncIterator[Child]:
     """Run Python with these arguments in a directory; whatever is left of it is killed at the end."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("ROOMLEDGER_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        stdout=PIPE,
-        stderr=PIPE,
-        cwd=path,
-        env=own
-        | {
-            "PYTHONUNBUFFERED": "1",
-            "ROOMLEDGER_NATS_URL": server.url,
-            "ROOMLEDGER_NATS_PASSWORD": server.credentials["service"],
-        },
+        sys.executable, *arguments, stdout=stdout, stderr=PIPE, cwd=path, env=environment(server)
     )
     try:
         yield Child(process)

@@ -10,11 +10,15 @@ import typer
 
 from roomledger import __version__, settings
 from roomledger.cli import log_lines
+from roomledger.cli.drain import drain, undrain
 from roomledger.cli.join import join
 from roomledger.cli.log import log
 from roomledger.cli.nats_context import nats_context
 from roomledger.cli.replay import replay
+from roomledger.cli.schedule import schedule
+from roomledger.cli.tasks import tasks
 from roomledger.cli.token import token
+from roomledger.cli.workers import workers
 from roomledger.domain.errors import Refusal, UnknownStrategy
 from roomledger.event_store.errors import EventStoreError
 from roomledger.runtime.errors import RuntimeFailure
@@ -46,6 +50,11 @@ app = typer.Typer(
 )
 app.command("token")(token)
 app.command("join")(join)
+app.command("workers")(workers)
+app.command("tasks")(tasks)
+app.command("drain")(drain)
+app.command("undrain")(undrain)
+app.command("schedule")(schedule)
 app.command("replay")(replay)
 app.command("nats-context")(nats_context)
 app.add_typer(log, name="log")

@@ -322,10 +322,10 @@ class Writer(Generic[State, Command]):
         )
 
     def _decide(self, command: Any, meta: Meta) -> Decision:  # noqa: ANN401  - the decider knows its commands
-        if type(command) is Query:
-            return Decision(answer=command.of(self.state))
-        context = Context(self._clock(), self.basis, self._draw(), meta.correlation or "", meta.actor)
         try:
+            if type(command) is Query:
+                return Decision(answer=command.of(self.state))
+            context = Context(self._clock(), self.basis, self._draw(), meta.correlation or "", meta.actor)
             return self._decider.decide(self.state, command, context)
         except Refusal as refusal:
             return Decision(refusal=refusal)

@@ -1,11 +1,12 @@
 """The service ``cluster-manager``: its methods' arguments and replies, and a client for it."""
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from nats.aio.client import Client
 
+from roomledger.domain.errors import Code, Refusal
 from roomledger.runtime.calls import Caller, Nothing, Reply, Request, RequestMeta
 from roomledger.sdk.arguments import InfoArgument, Load, Milliseconds, PreferenceArgument, Tasks
 from roomledger_events.identifiers import Id
@@ -13,6 +14,7 @@ from roomledger_events.tasks import Preference
 from roomledger_events.workers import WorkerInfo
 
 PREFIX: Final = "rpc.cluster"
+Argument = TypeVar("Argument", InfoArgument, PreferenceArgument)
 
 
 class Join(Request, kw_only=True, frozen=True):
@@ -190,7 +192,7 @@ class Cluster:
 
     async def join(self, purpose: str, worker: str, info: WorkerInfo) -> Joined:
         """Join as a worker."""
-        request = Join(purpose=purpose, worker=worker, info=_argument(info))
+        request = Join(purpose=purpose, worker=worker, info=_argument(info, InfoArgument))
         return await self._call("join", request, Joined)
 
     async def quit(self, worker: str, *, time_limit: float | None = None) -> None:
@@ -231,7 +233,7 @@ class Cluster:
         time_limit: float | None = None,
     ) -> Scheduled:
         """Have a worker reserved for a task, or learn which one has it; `time_limit` is in seconds."""
-        argument = msgspec.convert(preference or Preference(), PreferenceArgument, from_attributes=True)
+        argument = _argument(preference or Preference(), PreferenceArgument)
         request = Schedule(purpose=purpose, task=task, preference=argument, reserve_ms=reserve_ms, meta=meta)
         return await self._caller.call(f"{self._prefix}.schedule", request, Scheduled, time_limit=time_limit)
 
@@ -239,14 +241,16 @@ class Cluster:
         """Give a reservation up."""
         await self._call("unschedule", OfWorkerAndTask(worker=worker, task=task, meta=meta), Nothing)
 
-    async def drain(self, worker: str, deadline_ms: int | None = None) -> int:
+    async def drain(
+        self, worker: str, deadline_ms: int | None = None, meta: RequestMeta | None = None
+    ) -> int:
         """Let a worker get no new tasks, and return how many it has; it is to move them by the deadline."""
-        request = Drain(worker=worker, deadline_ms=deadline_ms)
+        request = Drain(worker=worker, deadline_ms=deadline_ms, meta=meta)
         return (await self._call("drain", request, Draining)).tasks
 
-    async def undrain(self, worker: str) -> int:
+    async def undrain(self, worker: str, meta: RequestMeta | None = None) -> int:
         """Let a worker get new tasks again, and return how many it has."""
-        return (await self._call("undrain", OfWorker(worker=worker), Draining)).tasks
+        return (await self._call("undrain", OfWorker(worker=worker, meta=meta), Draining)).tasks
 
     async def get_worker(self, worker: str) -> WorkerView:
         """Return what is known of a worker."""
@@ -270,5 +274,9 @@ class Cluster:
         return await self._caller.call(f"{self._prefix}.{method}", request, reply, time_limit=time_limit)
 
 
-def _argument(info: WorkerInfo) -> InfoArgument:
-    return msgspec.convert(info, InfoArgument, from_attributes=True)
+def _argument(value: object, shape: type[Argument]) -> Argument:
+    """Return what a request carries of it; what does not fit is refused as the cluster manager would."""
+    try:
+        return msgspec.convert(value, shape, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise Refusal(Code.INVALID_ARGUMENT, str(error)) from error
