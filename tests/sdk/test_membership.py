@@ -291,13 +291,13 @@ def test_what_was_laid_down_before_the_cluster_forgot_the_worker_is_not_handed_b
 
 
 def test_many_tasks_are_handed_back_in_several_requests() -> None:
-    tasks = [f"t{number}" for number in range(2500)]
+    tasks = [f"t{number}" for number in range(500)]
     member = joined(*tasks)
     beat(member, WHO, 6.0)
     handed_back = [
         each.tasks for each in asked(member.replied(Join(1), None, 6.1)) if isinstance(each, PickUp)
     ]
-    assert [len(each) for each in handed_back] == [1000, 1000, 500]
+    assert [len(each) for each in handed_back] == [200, 200, 100]
     assert [task for each in handed_back for task in each] == tasks
 
 

@@ -297,6 +297,20 @@ async def test_a_worker_that_was_given_up_hands_its_tasks_back(cluster: TestClus
         await becomes(manager, task, ("w1", "running"))
 
 
+async def test_a_worker_hands_back_however_much_it_runs(cluster: TestCluster) -> None:
+    await cluster.manager()
+    manager, worker = cluster.cluster(), await cluster.worker("portal", "w1")
+    tasks = [f"{number:064}" for number in range(1000)]
+    await asyncio.gather(*map(worker.pick_up, tasks))
+    await manager.quit("w1")
+    await told(worker, Rejoined)
+
+    async def has_all() -> bool:
+        return len(await manager.get_tasks("w1")) == len(tasks)
+
+    await until(has_all, seconds=10)
+
+
 async def test_a_picking_up_that_meets_a_cluster_which_gave_the_worker_up_is_no_failure(
     cluster: TestCluster,
 ) -> None:

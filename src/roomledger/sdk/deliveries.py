@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from roomledger.runtime.calls import RequestMeta
 from roomledger.sdk.membership_effects import LayDown, OfTasks, PickUp, Reject
 
-TOGETHER: Final = 1000
-"""The most tasks that one request hands back: their ids have to fit into it."""
+TOGETHER: Final = 200
+"""The most tasks that one request hands back: they become one commit, which is limited."""
 AT_ONCE: Final = 64
 """The most late requests of single tasks that are under way together."""
 
