@@ -166,10 +166,22 @@ def room_count(db: sqlite3.Connection, service: str) -> int:
     return int(rows(db, asked, service)[0]["found"])
 
 
-def participants_of(db: sqlite3.Connection, room_id: str) -> list[Row]:
-    """Return who is in a room, in the order of joining."""
-    asked = "SELECT * FROM participants WHERE room = ? ORDER BY joined_sequence, rowid"
-    return [_participant(row) for row in rows(db, asked, room_id)]
+def participants_of(db: sqlite3.Connection, room_id: str, *, limit: int = -1, offset: int = 0) -> list[Row]:
+    """Return who is in a room, in the order of joining.
+
+    Args:
+        db: The projection's file.
+        room_id: The room's id.
+        limit: At most so many; -1 for all.
+        offset: How many to leave out before.
+    """
+    asked = "SELECT * FROM participants WHERE room = ? ORDER BY joined_sequence, rowid LIMIT ? OFFSET ?"
+    return [_participant(row) for row in rows(db, asked, room_id, limit, offset)]
+
+
+def participant_count(db: sqlite3.Connection, room_id: str) -> int:
+    """Return how many are in a room."""
+    return int(rows(db, "SELECT count(*) AS found FROM participants WHERE room = ?", room_id)[0]["found"])
 
 
 def participant(db: sqlite3.Connection, room_id: str, participant_id: str) -> Row | None:
@@ -201,5 +213,9 @@ def _permission(row: Row) -> Row:
 
 
 ROOMS: Final = Projection(
-    "rooms", 1, TABLES, FOLD, (room, rooms_of, room_count, participants_of, participant)
+    "rooms",
+    1,
+    TABLES,
+    FOLD,
+    (room, rooms_of, room_count, participants_of, participant_count, participant),
 )

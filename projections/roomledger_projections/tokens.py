@@ -22,7 +22,7 @@ TABLES: Final = {
             "generation": int, "expires_at": str, "used_by": str, "used_at": str, "revoked_by": str,
             "revoked_at": str,
         },
-        ("id",), indexes=(("room", "state"),),
+        ("id",), indexes=(("room", "state"), ("code",)),
     ),
 }  # fmt: skip  # a table is read at a glance
 
@@ -69,6 +69,11 @@ def token(db: sqlite3.Connection, token_id: str, now: datetime) -> Row | None:
     return next(iter(rows(db, f"{_SHOWN} WHERE id = ?", moment(now), token_id)), None)
 
 
+def token_of_code(db: sqlite3.Connection, code: str, now: datetime) -> Row | None:
+    """Return the token that a portal's task belongs to, None if there is none."""
+    return next(iter(rows(db, f"{_SHOWN} WHERE code = ?", moment(now), code)), None)
+
+
 def tokens_of(
     db: sqlite3.Connection, now: datetime, room: str | None = None, *, limit: int = -1, offset: int = 0
 ) -> list[Row]:
@@ -86,4 +91,4 @@ def tokens_of(
     return rows(db, asked, moment(now), *values, limit, offset)
 
 
-TOKENS: Final = Projection("tokens", 1, TABLES, FOLD, (token, tokens_of))
+TOKENS: Final = Projection("tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of))

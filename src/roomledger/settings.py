@@ -20,6 +20,8 @@ from pydantic_settings import (
 PREFIX = "ROOMLEDGER_"
 DEFAULT_FILE = "roomledger.toml"
 Port = Annotated[int, Field(ge=0, le=65535)]
+RATE = r"^[1-9][0-9]{0,8}/([1-9][0-9]{0,5})?(second|minute|hour|day)s?$"
+"""A number of requests and a time, such as ``100/second`` or ``5000/10seconds``."""
 Prefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -70,12 +72,22 @@ class Settings(BaseSettings):
         socketio_port: Of the portal's listener for existing clients.
         service_id: The first service's id; made up where it is not given.
         service_key: The first service's key; made up where it is not given.
+        super_service: The service that may manage services; the first one where it is not given.
+        rate_limit: How many requests a service may make at one management API.
         token_life_ms: How long a token can be used.
         token_retry_ms: How long a token request waits for a portal to have room.
         login_timeout_ms: A connection that has not logged in by then is closed.
         max_message_bytes: The largest WebSocket message and HTTP body that is accepted.
         worker_id: The id of the worker that this process is; made up where it is not given.
         manager_id: The id of the cluster manager that this process is; made up where it is not given.
+        node_processes: Whether a conference worker's nodes are processes of their own; where it is not given they
+            are, unless everything runs in one process.
+        prerun: How many nodes are to be there before they are needed.
+        max_nodes: How many nodes there may be; where it is not given, as many as there are cores.
+        reuse: Whether a node may run more than one room when there are as many nodes as there may be.
+        node_ready_ms: How long a room waits for a node that is on its way.
+        node_silence_ms: A node that is not heard of for so long is killed and replaced.
+        room_release_ms: How long an empty room keeps its controller.
         scheduler: Settings by purpose; ``default`` is for those not named.
     """
 
@@ -107,12 +119,21 @@ class Settings(BaseSettings):
     socketio_port: Port = 8081
     service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     service_key: SecretStr | None = None
+    super_service: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    rate_limit: Annotated[str, Field(pattern=RATE)] = "5000/second"
     token_life_ms: Annotated[int, Field(ge=1000, le=86_400_000)] = 180_000
     token_retry_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
     login_timeout_ms: Annotated[int, Field(ge=100)] = 180_000
     max_message_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     manager_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    node_processes: bool | None = None
+    prerun: Annotated[int, Field(ge=0, le=1000)] = 1
+    max_nodes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    reuse: bool = True
+    node_ready_ms: Annotated[int, Field(ge=1, le=60_000)] = 1_500
+    node_silence_ms: Annotated[int, Field(ge=1000, le=600_000)] = 3_000
+    room_release_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 30_000
     scheduler: Mapping[str, PurposeSettings] = {}
 
     @classmethod

@@ -168,6 +168,16 @@ def test_participants_of_one_id_in_two_rooms_are_two() -> None:
     assert [len(known.ask(rooms.participants_of, room)) for room in ("r1", "r2")] == [1, 0]
 
 
+def test_participants_are_paged_and_counted() -> None:
+    known = known_after(created(), *(joined(f"p{number}") for number in range(5)))
+    pages = [
+        [row["id"] for row in known.ask(rooms.participants_of, "r1", limit=2, offset=offset)]
+        for offset in (0, 2, 4)
+    ]
+    assert pages == [["p0", "p1"], ["p2", "p3"], ["p4"]]
+    assert known.ask(rooms.participant_count, "r1") == 5
+
+
 def test_the_rooms_of_a_service_are_paged_oldest_first() -> None:
     known = ProjectionFile(ROOMS)
     told = [

@@ -49,6 +49,14 @@ def test_an_issued_token_is_known_with_what_it_is_good_for() -> None:
     }
 
 
+def test_a_token_is_found_by_its_code() -> None:
+    known = known_after((TOKENS, issued("t1")), (TOKENS, issued("t2")))
+    found = known.ask(tokens.token_of_code, "code-t2", START)
+    assert found is not None
+    assert found["id"] == "t2"
+    assert known.ask(tokens.token_of_code, "code-t3", START) is None
+
+
 def test_a_token_expires_by_the_clock_of_the_one_who_asks() -> None:
     assert token_after(now=LATER - timedelta(microseconds=1))["state"] == "issued"
     assert token_after(now=LATER)["state"] == "expired"

@@ -53,15 +53,23 @@ class Bucket:
         name: Of the bucket.
         replicas: How many servers keep it.
         time_limit: Seconds until a call gives up.
+        life_s: How long an entry stays after it was written, in seconds; None for ever.
     """
 
     def __init__(
-        self, broker: Client, name: str, *, replicas: int = 1, time_limit: float = TIME_LIMIT_S
+        self,
+        broker: Client,
+        name: str,
+        *,
+        replicas: int = 1,
+        time_limit: float = TIME_LIMIT_S,
+        life_s: float | None = None,
     ) -> None:
         self._jetstream = broker.jetstream(timeout=_ATTEMPT_S)
         self._name = name
         self._replicas = replicas
         self._time_limit = time_limit
+        self._life_s = life_s
         self._opened: KeyValue | None = None
 
     async def get(self, key: str) -> Entry | None:
@@ -165,6 +173,8 @@ class Bucket:
     async def _open(self) -> KeyValue:
         if self._opened is None:
             self._opened = await self._jetstream.create_key_value(
-                KeyValueConfig(bucket=self._name, storage=StorageType.FILE, replicas=self._replicas)
+                KeyValueConfig(
+                    bucket=self._name, storage=StorageType.FILE, replicas=self._replicas, ttl=self._life_s
+                )
             )
         return self._opened

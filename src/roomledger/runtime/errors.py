@@ -12,9 +12,11 @@ RuntimeFailure
 │   ├── NatsServerNotStarted    it ended, or was not ready in time
 │   └── NatsServerDied          it ended while it was needed
 ├── NatsContextNotWritten   no context file for the nats tool
+├── TooSoonToRotate         the token key before is still needed
 └── NoSuchMoment            a moment that the log does not reach
 """
 
+from datetime import datetime
 from pathlib import Path
 
 from roomledger_events.subjects import Boundary
@@ -218,3 +220,21 @@ class NoSuchMoment(RuntimeFailure):
 
     def __str__(self) -> str:
         return f"no state can be shown: {self.reason}"
+
+
+class TooSoonToRotate(RuntimeFailure):
+    """The token key before the present one is still needed by tokens that are out.
+
+    Attributes:
+        until: How long.
+    """
+
+    def __init__(self, until: datetime) -> None:
+        self.until = until
+        super().__init__(until)
+
+    def __str__(self) -> str:
+        return (
+            f"tokens that the key before has signed may be out until {self.until:%FT%TZ}: wait until then, or"
+            " make them void by --force"
+        )

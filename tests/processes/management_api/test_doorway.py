@@ -140,18 +140,6 @@ async def test_a_header_of_an_unknown_service_lets_nobody_in(running: Running) -
         problem(answer, 401, "unauthenticated")
 
 
-async def test_the_api_describes_itself(running: Running) -> None:
-    described = (await running.client.get("/openapi.json")).json()
-    assert set(described["paths"]) == {
-        "/v1/rooms",
-        "/v1/rooms/{room}",
-        "/v1/rooms/{room}/tokens",
-        "/v1/tokens/{token}",
-        "/healthz",
-        "/readyz",
-    }
-
-
 async def test_without_the_log_what_needs_it_is_refused_and_goes_on_by_itself(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -1,7 +1,9 @@
 """The management API as a process."""
 
 import asyncio
-from typing import Final
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -11,28 +13,42 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from roomledger import __version__
-from roomledger.domain.errors import Refusal
+from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.errors import EventStoreError
 from roomledger.event_store.store import EventStore
 from roomledger.processes.management_api.authentication import Authentication
-from roomledger.processes.management_api.doorway import Doorway
+from roomledger.processes.management_api.cluster_routes import cluster_routes
+from roomledger.processes.management_api.controllers import Controllers
+from roomledger.processes.management_api.description import TEXT, described
+from roomledger.processes.management_api.doorway import SEQUENCE, Doorway
 from roomledger.processes.management_api.errors import Problem
 from roomledger.processes.management_api.health import health
 from roomledger.processes.management_api.listener import Listener
+from roomledger.processes.management_api.metrics import Metrics
+from roomledger.processes.management_api.participant_routes import participant_routes
+from roomledger.processes.management_api.participants import Participants
 from roomledger.processes.management_api.problems import answer, problem_of
+from roomledger.processes.management_api.rates import Rates
+from roomledger.processes.management_api.repetitions import Repetitions
+from roomledger.processes.management_api.room_routes import room_routes
 from roomledger.processes.management_api.rooms import Rooms
-from roomledger.processes.management_api.routes import routes
+from roomledger.processes.management_api.service_routes import service_routes
 from roomledger.processes.management_api.services import First, Services
+from roomledger.processes.management_api.token_routes import TokenPath, token_routes
 from roomledger.processes.management_api.tokens import Tokens
+from roomledger.processes.management_api.workers import Workers
 from roomledger.runtime.projector import Projector
 from roomledger.runtime.token_keys import TokenKeys
 from roomledger.sdk.cluster import Cluster
 from roomledger.settings import Settings
+from roomledger_events.envelope import Commit
 from roomledger_events.identifiers import new_secret_id
 from roomledger_projections.errors import ProjectionError
 
 NAME: Final = "management-api"
 _NEVER: Final = 1e9
+GATHER_S: Final = 0.05
+"""How long what is in the log may be unknown here while nobody asks for it: less work for the files."""
 PROJECTIONS: Final = "projections"
 """The folder of the projections in the data directory."""
 ERRORS: Final = (
@@ -57,24 +73,42 @@ class ManagementApi:
         self._settings = settings
         self._services = Services(broker, settings)
         self._keys = TokenKeys(broker, settings)
-        self._projector = Projector(store, settings.data_dir / PROJECTIONS)
-        rooms = Rooms(store, self._projector, source=source)
+        self._store = store
+        self._projector = Projector(
+            store,
+            settings.data_dir / PROJECTIONS,
+            gather_s=GATHER_S,
+            told=self._take_in,
+        )
+        cluster = Cluster(broker, actor=NAME)
+        self._rooms = Rooms(store, self._projector, source=source)
         self._tokens = Tokens(
             store,
-            Cluster(broker, actor=NAME),
+            cluster,
             self._keys,
-            rooms=rooms,
+            rooms=self._rooms,
             projector=self._projector,
             settings=settings,
             source=source,
         )
+        controllers = Controllers(broker, cluster, actor=NAME)
+        participants = Participants(store, self._projector, rooms=self._rooms, controllers=controllers)
+        workers = Workers(store, cluster, self._projector, rooms=self._rooms)
+        metrics = Metrics(lambda: self._projector.position)
         app = _application()
-        app.include_router(routes(rooms, self._tokens, self._projector, store))
-        app.include_router(health(broker, store, self._projector))
+        app.include_router(token_routes(self._tokens))
+        app.include_router(room_routes(self._rooms))
+        app.include_router(participant_routes(participants))
+        app.include_router(cluster_routes(workers, self._services))
+        app.include_router(service_routes(self._services))
+        app.include_router(health(broker, store, self._projector, metrics))
         door = Doorway(
-            app,
+            Repetitions(TokenPath(app, self._tokens), broker, settings),
             authentication=Authentication(self._services),
-            sequence=lambda: max(0, self._projector.position),
+            rates=Rates(settings.rate_limit),
+            metrics=metrics,
+            known=lambda: max(0, self._projector.position),
+            know=self._know,
             max_bytes=settings.max_message_bytes,
         )
         self._listener = Listener(door, settings.host, settings.api_port)
@@ -133,6 +167,26 @@ class ManagementApi:
             for end in ends:
                 end.cancel()
 
+    def _take_in(self, commits: Sequence[Commit]) -> None:
+        self._rooms.take_in(commits)
+
+    async def _know(self, sequence: int) -> None:
+        """Return when what is known reflects a sequence.
+
+        Raises:
+            Problem: The log ends before it (400).
+            Refusal: That is not so in time.
+            EventStoreError: The log cannot be read.
+        """
+        head = await self._store.position()
+        if sequence > head.sequence:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                Code.INVALID_ARGUMENT,
+                f"{SEQUENCE}: the log ends at {head.sequence}, before {sequence}",
+            )
+        await self._projector.caught_up(sequence)
+
     async def _ready(self) -> None:
         """Return when what is known has caught up with the log; a long log takes its time."""
         known = asyncio.ensure_future(self._projector.caught_up(timeout_s=_NEVER))
@@ -153,12 +207,15 @@ def _application() -> FastAPI:
         title="roomledger",
         version=__version__,
         summary="Rooms, and the tokens that open them.",
-        description=(
-            "Errors are problems (RFC 9457); callers tell them apart by `code`. Every answer says in"
-            " `Ledger-Sequence` which sequence of the log it reflects; a request may carry it back and then"
-            " sees at least that. What is answered 503 goes away by itself: `Retry-After` says when."
-        ),
+        description=TEXT,
     )
+    document: dict[str, Any] = {}
+
+    def describe() -> dict[str, Any]:
+        document.update(document or described(app))
+        return document
+
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's own way to extend it
     for kind in ERRORS:
         app.add_exception_handler(kind, _on_error)
     return app

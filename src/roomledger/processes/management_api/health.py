@@ -1,15 +1,23 @@
-"""Whether the process is alive, and whether it can do its work."""
+"""Whether the process is alive, whether it can do its work, and its figures."""
 
-from fastapi import APIRouter
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Response
 from nats.aio.client import Client
 
 from roomledger.domain.errors import Code
 from roomledger.event_store.store import EventStore
 from roomledger.processes.management_api.errors import Problem
+from roomledger.processes.management_api.metrics import MEDIA_TYPE, Metrics
 from roomledger.runtime.projector import Projector
 
+NOT_READY: Any = {
+    int(HTTPStatus.SERVICE_UNAVAILABLE): {"description": "not ready: `log_unavailable`, `not_ready`"}
+}
 
-def health(broker: Client, store: EventStore, projector: Projector) -> APIRouter:
+
+def health(broker: Client, store: EventStore, projector: Projector, metrics: Metrics) -> APIRouter:
     """Return the paths that ask for it; anybody may."""
     router = APIRouter(tags=["health"])
 
@@ -18,7 +26,7 @@ def health(broker: Client, store: EventStore, projector: Projector) -> APIRouter
         """Say that the process is alive."""
         return {"status": "alive"}
 
-    @router.get("/readyz")
+    @router.get("/readyz", responses=NOT_READY)
     async def readyz() -> dict[str, str | int]:
         """Say that the log answers, and that what is known has caught up with it; 503 if not."""
         if not broker.is_connected:
@@ -26,5 +34,14 @@ def health(broker: Client, store: EventStore, projector: Projector) -> APIRouter
         head = await store.position()
         await projector.caught_up(head.sequence)
         return {"status": "ready", "sequence": head.sequence}
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={int(HTTPStatus.OK): {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def show_metrics() -> Response:
+        """Show figures for Prometheus."""
+        return Response(metrics.text(), media_type=MEDIA_TYPE)
 
     return router

@@ -47,6 +47,7 @@ class Listener:
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                proxy_headers=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,

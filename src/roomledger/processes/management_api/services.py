@@ -13,6 +13,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ import structlog
 from nats.aio.client import Client
 
 from roomledger.event_store.errors import LogUnavailable
+from roomledger.processes.management_api.errors import Problem
 from roomledger.runtime.buckets import Bucket
 from roomledger.settings import Settings
 from roomledger_events.identifiers import check_id
@@ -92,6 +94,7 @@ class Services:
             time_limit=_PATIENCE_S,
         )
         self._clock = clock
+        self._super = settings.super_service
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Service | None]] = {}
 
@@ -118,6 +121,7 @@ class Services:
             await self._bucket.delete(_index(kept.key))
         # Also where it was there: whoever created it may have been killed before it wrote the index.
         await self._bucket.put(_index(kept.key), service.encode())
+        self._super = self._super or service
         return First(service, kept.key, created)
 
     async def create(self, service: str, key: str, *, name: str | None = None) -> bool:
@@ -132,6 +136,68 @@ class Services:
             return False
         await self._bucket.put(_index(key), service.encode())
         return True
+
+    def is_super(self, service: str) -> bool:
+        """Whether a service may manage services: the first one, unless the settings name another."""
+        return service == self._super
+
+    def check_super(self, service: str) -> None:
+        """Return if a service may manage services.
+
+        Raises:
+            Problem: It may not (403).
+        """
+        if not self.is_super(service):
+            raise Problem(HTTPStatus.FORBIDDEN, "forbidden", "only the super-service may do this")
+
+    async def add(self, service: str, key: str, *, name: str | None = None, again: bool = False) -> Service:
+        """Create a service and return it.
+
+        Args:
+            service: Its id.
+            key: Its key.
+            name: What people call it.
+            again: Whether this very service may have been created before.
+
+        Raises:
+            Problem: There is one of this id, or with this key (409).
+            LogUnavailable: The broker did not answer; it may have been created.
+        """
+        there = await self._by_id(service)
+        if there is not None and not (again and there.key == key):
+            raise Problem(HTTPStatus.CONFLICT, "service_exists", f"there is a service {service}")
+        if there is None and await self._by_index(_index(key)) is not None:
+            raise Problem(HTTPStatus.CONFLICT, "service_exists", "there is a service with this key")
+        if not await self.create(service, key, name=name):
+            await self._bucket.put(_index(key), service.encode())
+        created = await self._by_id(service)
+        if created is None or created.key != key:
+            raise Problem(HTTPStatus.CONFLICT, "service_exists", f"there is a service {service}")
+        return created
+
+    async def remove(self, service: str) -> None:
+        """Delete a service other than the super-service. Its rooms stay.
+
+        Raises:
+            Problem: There is none (404), or it is the super-service (409).
+            LogUnavailable: The broker did not answer; it may have been deleted.
+        """
+        if self.is_super(service):
+            raise Problem(HTTPStatus.CONFLICT, "super_service", "the super-service cannot be deleted")
+        if not await self.delete(service):
+            raise Problem(HTTPStatus.NOT_FOUND, "no_such_service", f"there is no service {service}")
+
+    async def list(self) -> list[Service]:
+        """Return all services, the oldest first.
+
+        Raises:
+            LogUnavailable: The broker did not answer.
+        """
+        ids = [key for key in await self._bucket.keys() if "." not in key]
+        found = await asyncio.gather(*map(self._by_id, ids))
+        return sorted(
+            (service for service in found if service is not None), key=lambda each: (each.created, each.id)
+        )
 
     async def get(self, service: str) -> Service | None:
         """Return a service by its id, as it was at most `KNOWN_S` ago; None if there is none.

@@ -11,11 +11,13 @@ from roomledger.domain.room import ROOM
 from roomledger.domain.room_commands import RevokeToken
 from roomledger.domain.signed_token import Claims, sign
 from roomledger.event_store.store import EventStore
-from roomledger.processes.management_api.rooms import KnownRoom, Rooms
+from roomledger.processes.management_api.known_rooms import KnownRoom
+from roomledger.processes.management_api.requests import Once
+from roomledger.processes.management_api.rooms import Rooms
 from roomledger.runtime.calls import RequestMeta
 from roomledger.runtime.commands import Meta
 from roomledger.runtime.deciding import decide_once
-from roomledger.runtime.projector import Projector
+from roomledger.runtime.projector import Known, Projector
 from roomledger.runtime.token_keys import TokenKeys
 from roomledger.sdk.cluster import Cluster, Scheduled
 from roomledger.settings import Settings
@@ -26,6 +28,7 @@ from roomledger_events.tasks import Preference
 from roomledger_events.tokens import TokenIssued
 from roomledger_events.workers import WorkerInfo
 from roomledger_projections import tokens as projected
+from roomledger_projections.projection import Row
 from roomledger_projections.tokens import TOKENS
 
 log = structlog.get_logger(__name__)
@@ -99,24 +102,36 @@ class Tokens:
         self._source = source
         self._giving_back: set[asyncio.Task[None]] = set()
 
-    async def issue(self, service: str, room: str, wish: Wish) -> Issued:
+    async def issue(self, service: str, room: str, wish: Wish, once: Once | None = None) -> Issued:
         """Return a token for a room of a service, once it is in the log.
+
+        Args:
+            service: Whose the room is.
+            room: Which room.
+            wish: What is asked for.
+            once: What goes with a request that may be sent again.
 
         Raises:
             Refusal: There is no such room or role, or no portal takes the user.
             EventStoreError: The log cannot take it; the portal's reservation is given back.
         """
         found = await self._rooms.get(service, room)
-        if wish.role not in {role.role for role in found.settings.roles}:
+        if not any(role.role == wish.role for role in found.settings.roles):
             raise Refusal(Code.INVALID_ROLE, f"the room has no role {wish.role!r}")
-        token, code = new_id(), new_secret_id()
+        await self._keys.refresh()
+        token, code = (new_id(), new_secret_id()) if once is None else (once.id("token"), once.id("code"))
         meta = RequestMeta(correlation=token, actor=f"service:{service}", traceparent=wish.traceparent)
         portal = await self._reserve(code, wish.preference, meta)
         try:
             claims = _claims(token, code, found.id, portal.info)
             text = sign(self._keys.signing, claims)
-            event = self._event(claims, found, wish, portal)
-            sequence = await self._store.append(Boundary(Kind.TOKEN, found.id), [event], None)
+            sequence = None
+            if once is not None and once.again:
+                row, _ = await self._find(token)
+                sequence = None if row is None else int(row["issued_sequence"])
+            if sequence is None:
+                event = self._event(claims, found, wish, portal)
+                sequence = await self._store.append(Boundary(Kind.TOKEN, found.id), [event], None)
         except BaseException:
             self._give_back(portal.worker, code, meta)
             raise
@@ -129,12 +144,7 @@ class Tokens:
             Refusal: There is no such token, or it is another service's (`INVALID_TOKEN`).
             EventStoreError: The log cannot be read or written.
         """
-        row, known = await self._projector.ask(TOKENS, projected.token, token, datetime.now(UTC))
-        if row is None:
-            head = await self._store.position()
-            if head.sequence > known:
-                await self._projector.caught_up(head.sequence)
-                row, _ = await self._projector.ask(TOKENS, projected.token, token, datetime.now(UTC))
+        row, _ = await self._find(token)
         if row is None or row["service"] != service:
             raise Refusal(Code.INVALID_TOKEN, f"there is no token {token}")
         room = row["room"]
@@ -147,7 +157,20 @@ class Tokens:
             source=self._source,
             also=[Boundary(Kind.TOKEN, room)],
         )
+        if row["state"] == "issued":
+            sent = RequestMeta(correlation=token, actor=meta.actor, traceparent=meta.traceparent)
+            self._give_back(row["portal"], row["code"], sent)
         return answer.sequence
+
+    async def _find(self, token: str) -> Known[Row | None]:
+        """Return a token as it is known, also one that was issued this very moment."""
+        found = await self._projector.ask(TOKENS, projected.token, token, datetime.now(UTC))
+        if found.value is None:
+            head = await self._store.position()
+            if head.sequence > found.sequence:
+                await self._projector.caught_up(head.sequence)
+                found = await self._projector.ask(TOKENS, projected.token, token, datetime.now(UTC))
+        return found
 
     async def finish(self) -> None:
         """Return when no reservation is being given back any more."""
