@@ -248,6 +248,13 @@ async def test_a_nats_server_that_is_too_old_is_told_in_a_sentence(tmp_path: Pat
     assert "2.12" in errors
 
 
+async def test_the_nats_server_can_be_named_in_the_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "roomledger.toml").write_text(f"nats_server = '{OLD_NATS}'")
+    code, _, errors = await run(tmp_path / "data", "serve")
+    assert (code, errors.count("\n")) == (1, 1)
+    assert "2.12" in errors
+
+
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
