@@ -89,3 +89,14 @@ def test_the_tokens_of_a_deleted_room_are_void_and_those_of_the_next_one_are_not
     known.void(1)
     assert refusal_of(known, "old") is Code.INVALID_TOKEN
     assert known == tokens("new", generation=2)
+
+
+def test_a_token_that_expired_long_ago_is_unknown_whether_it_was_forgotten_yet_or_not():
+    known = tokens("t1")
+    later = EXPIRY + KEPT
+    with pytest.raises(Refusal) as before:
+        known.check("t1", later)
+    known.pass_time(later)
+    with pytest.raises(Refusal) as after:
+        known.check("t1", later)
+    assert before.value.code is after.value.code is Code.INVALID_TOKEN

@@ -83,7 +83,8 @@ class Tokens:
             Refusal: It is not known here (`INVALID_TOKEN`), or is expired, revoked or used up.
         """
         known = self.by_id.get(token)
-        if known is None or known.issued is None:
+        if known is None or known.issued is None or known.issued.expires_at + KEPT <= now:
+            # Nobody may tell by the answer whether one that expired long ago has been forgotten already.
             raise Refusal(Code.INVALID_TOKEN, "this token is not known in this room")
         if known.issued.expires_at <= now:
             raise Refusal(Code.TOKEN_EXPIRED, f"this token expired at {known.issued.expires_at:%FT%TZ}")
