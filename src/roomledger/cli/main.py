@@ -14,6 +14,7 @@ from roomledger.cli.drain import drain, undrain
 from roomledger.cli.join import join
 from roomledger.cli.log import log
 from roomledger.cli.nats_context import nats_context
+from roomledger.cli.node import node
 from roomledger.cli.replay import replay
 from roomledger.cli.schedule import schedule
 from roomledger.cli.tasks import tasks
@@ -57,6 +58,7 @@ app.command("undrain")(undrain)
 app.command("schedule")(schedule)
 app.command("replay")(replay)
 app.command("nats-context")(nats_context)
+app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
 
 

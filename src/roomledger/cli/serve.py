@@ -76,6 +76,8 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
             nats = await stack.enter_async_context(_embedded_nats(settings, directory))
             settings = settings.model_copy(update={"nats_url": nats.url})
             failures.append(nats.died)
+        if settings.node_processes is None:
+            settings = settings.model_copy(update={"node_processes": len(names) == 1})
         running: dict[str, Any] = {}
         for name in names:
             own = _identified(settings, directory, name, alone=len(names) == 1)

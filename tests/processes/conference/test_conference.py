@@ -58,7 +58,7 @@ async def test_a_room_that_is_not_run_here_is_refused(cluster: TestCluster) -> N
     conference = await cluster.conference()
     rooms = Controller(cluster.access.broker, actor="test")
     with pytest.raises(Refusal) as refused:
-        await rooms.join(conference.node.id, "r1", "t1", participant="u1", portal="p1")
+        await rooms.join(conference.nodes[0].node, "r1", "t1", participant="u1", portal="p1")
     assert refused.value.code is Code.WRONG_CONTROLLER
 
 
@@ -120,9 +120,9 @@ async def test_a_controller_that_only_thinks_it_owns_the_room_is_stopped_by_the_
     rooms = Controller(cluster.access.broker, actor="test")
     await Conference(cluster.access.broker, actor="test").get_node(second.id, "r1")
     with pytest.raises(Refusal):
-        await rooms.join(first.node.id, "r1", await cluster.token("r1"), participant="u2", portal="p1")
-    await rooms.join(second.node.id, "r1", await cluster.token("r1"), participant="u3", portal="p1")
-    await until(lambda: first.node.rooms == 0)
+        await rooms.join(first.nodes[0].node, "r1", await cluster.token("r1"), participant="u2", portal="p1")
+    await rooms.join(second.nodes[0].node, "r1", await cluster.token("r1"), participant="u3", portal="p1")
+    await until(lambda: first.rooms == 0)
 
 
 async def test_the_nodes_of_a_worker_tell_what_they_do(cluster: TestCluster) -> None:
@@ -223,7 +223,7 @@ async def test_a_deleted_room_ends_its_controller_and_its_task(cluster: TestClus
     await cluster.room("r1")
     await join(cluster, "r1", await cluster.token("r1"), "u1")
     await delete(cluster, "r1")
-    await until(lambda: conference.node.rooms == 0)
+    await until(lambda: conference.rooms == 0)
 
     async def ended() -> bool:
         return await task_of(cluster, "r1") is None

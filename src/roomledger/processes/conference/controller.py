@@ -14,10 +14,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from roomledger.domain.room import ROOM
-from roomledger.domain.room_commands import RoomCommand, TakeOverController
+from roomledger.domain.decider import Decider
+from roomledger.domain.room_commands import Join, RoomCommand, TakeOverController
 from roomledger.domain.room_state import RoomState
 from roomledger.event_store.store import EventStore
+from roomledger.processes.conference.lists import Lists
 from roomledger.runtime.commands import Answer, Meta, Query
 from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
@@ -25,6 +26,9 @@ from roomledger.runtime.writer import Writer
 from roomledger_events.subjects import Boundary, Kind, Subjects
 
 SEQUENCE: Final = "Nats-Sequence"
+SURE_S: Final = 1.0
+"""For how long the log's word that this is the controller is believed: far shorter than another one needs to
+notice that this one is halted, and to take over."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +40,7 @@ class RoomController:
         broker: The connection that the feed is heard on.
         store: The log.
         subjects: The cluster's subjects.
+        rules: The rules of a room.
         room: Which room.
         worker: The conference worker.
         node: The node of that worker.
@@ -47,6 +52,7 @@ class RoomController:
         broker: Client,
         store: EventStore,
         subjects: Subjects,
+        rules: Decider[RoomState, RoomCommand],
         *,
         room: str,
         worker: str,
@@ -54,18 +60,19 @@ class RoomController:
         ended: Callable[["RoomController"], None],
     ) -> None:
         self.room = room
+        self.lists = Lists()
+        self.epoch = 0
         self._broker = broker
         self._subjects = subjects
         self._worker = worker
         self._node = node
         self._ended = ended
-        self._epoch = 0
         self._heard: list[Subscription] = []
         self._running: asyncio.Task[None] | None = None
         self._writer: Writer[RoomState, RoomCommand] = Writer(
             store,
             Boundary(Kind.ROOM, room),
-            ROOM,
+            rules,
             source=f"conference/{node}",
             also=(Boundary(Kind.TOKEN, room),),
             owns=self._owns,
@@ -76,8 +83,12 @@ class RoomController:
         """Whether there is no such room any more."""
         return self._writer.state.settings is None
 
-    async def start(self, meta: Meta) -> None:
-        """Take the room over.
+    async def start(self, meta: Meta, *, if_occupied: bool = False) -> bool:
+        """Take the room over; return whether that was done.
+
+        Args:
+            meta: Who wants it.
+            if_occupied: Whether to leave a room alone that nobody is in.
 
         Raises:
             Refusal: There is no such room.
@@ -89,12 +100,16 @@ class RoomController:
                 subject = self._subjects.pattern(boundary, live=True)
                 self._heard.append(await self._broker.subscribe(subject, cb=partial(self._hear, boundary)))
             await self._writer.load()
+            if if_occupied and not self._writer.state.participants:
+                await self._hear_no_more()
+                return False
             await self._writer.take_over(TakeOverController(self._worker, self._node), meta)
         except BaseException:
             await self._hear_no_more()
             raise
-        self._epoch = self._writer.state.epoch
+        self.epoch = self._writer.state.epoch
         self._running = asyncio.create_task(self._run(), name=f"room {self.room}")
+        return True
 
     async def stop(self) -> None:
         """Decide no more; the room stays as it is for the next controller."""
@@ -105,9 +120,15 @@ class RoomController:
     async def decide(self, command: RoomCommand | Query, meta: Meta) -> Answer:
         """Have a command decided.
 
+        What leads to events is safe by their expectation, whoever decides. But a controller that was halted,
+        and has not noticed that another one took over, would say "there is nobody to leave" from its memory
+        alone. So it asks the log first when that has not confirmed it for a while. A join leads to events.
+
         Raises:
             Refusal: It was refused, or the log is out of reach.
         """
+        if self._writer.unconfirmed_s > SURE_S and type(command) is not Join:
+            await self._writer.catch_up()
         return await self._writer.submit(command, meta)
 
     async def learn_of_token(self, token: str) -> None:
@@ -120,7 +141,7 @@ class RoomController:
             await self._writer.catch_up()
 
     def _owns(self, state: RoomState) -> bool:
-        return state.controller == (self._worker, self._node, self._epoch)
+        return state.controller == (self._worker, self._node, self.epoch)
 
     async def _hear(self, boundary: Boundary, message: Msg) -> None:
         self._writer.notice(boundary, int((message.headers or {}).get(SEQUENCE, "0")))
