@@ -42,6 +42,7 @@ from roomledger_events.subjects import GUARDED, Boundary, Kind
 
 State = TypeVar("State")
 Command = TypeVar("Command")
+Seen = TypeVar("Seen")
 log = structlog.get_logger(__name__)
 
 QUEUE_LIMIT = 20_000
@@ -108,6 +109,7 @@ class Writer(Generic[State, Command]):
         self._outside = 0
         self._outside_beside = 0
         self._caught_up: list[asyncio.Future[None]] = []
+        self._looks: list[tuple[Callable[[State, int, int], Any], asyncio.Future[Any]]] = []
         self._answered = Answered()
         self._unavailable: Refusal | None = Refusal(Code.NOT_READY, f"{boundary} is not being decided here")
 
@@ -152,6 +154,18 @@ class Writer(Generic[State, Command]):
         self._caught_up.append(caught_up)
         self._wake.set()
         return caught_up
+
+    def at_rest(self, look: Callable[[State, int, int], Seen]) -> "Awaitable[Seen]":
+        """Have something looked at while nothing is under way.
+
+        Args:
+            look: Gets the state, the last sequence of the boundary and that of the log in it; must not change
+                the state.
+        """
+        seen: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        self._looks.append((look, seen))
+        self._wake.set()
+        return seen
 
     # -- Becoming the writer
 
@@ -232,9 +246,10 @@ class Writer(Generic[State, Command]):
                 self._wake.clear()
                 if self._is_behind() or self._caught_up:
                     await self._catch_up()
+                self._look()
                 self._queue_due()
-                # A queue that never empties must not put off those who wait for the log's end.
-                while self._queue and not self._caught_up:
+                # A queue that never empties must not put off those who wait for the log's end, or for a rest.
+                while self._queue and not self._caught_up and not self._looks:
                     await self._commit(self._decide_what_waits())
                     self._must_own()  # what it has decided may have been to decide no more
                     self._queue_due()
@@ -242,6 +257,12 @@ class Writer(Generic[State, Command]):
             if timer is not None:
                 timer.cancel()
             self.close()
+
+    def _look(self) -> None:
+        looks, self._looks = self._looks, []
+        for look, seen in looks:
+            if not seen.done():
+                seen.set_result(look(self.state, self._expected, self.basis))
 
     def _arm(self, timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
         if timer is not None:
@@ -457,10 +478,11 @@ class Writer(Generic[State, Command]):
     def _refuse_all(self, refusal: Refusal) -> None:
         while self._queue:
             self._refuse(self._queue.popleft(), refusal)
-        while self._caught_up:
-            caught_up = self._caught_up.pop()
-            if not caught_up.done():
-                caught_up.set_exception(refusal)
+        waiting = [*self._caught_up, *(seen for _, seen in self._looks)]
+        self._caught_up, self._looks = [], []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(refusal)
 
 
 def _report_timer(answer: "asyncio.Future[Answer]") -> None:

@@ -23,10 +23,12 @@ class Followed:
     Attributes:
         state: What the log has led to.
         sequence: The last sequence of the purpose's boundary in it.
+        basis: Up to where of the log nothing of the purpose is to be taken in any more.
     """
 
     state: SchedulerState
     sequence: int = 0
+    basis: int = 0
 
 
 class Following:
@@ -72,9 +74,9 @@ class Following:
             self._take_in(commit)
         self.sequence = max(self.sequence, head.sequence)
 
-    def restart(self) -> None:
-        """Forget everything, to begin again at the log's beginning."""
-        self.purposes, self.sequence = {}, 0
+    def begin(self, purposes: dict[str, Followed], sequence: int) -> None:
+        """Begin with states that were folded before, up to a sequence; with none at the log's beginning."""
+        self.purposes, self.sequence = purposes, sequence
 
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._store.follow(READS, start=self.sequence + 1)) as commits:
@@ -87,8 +89,10 @@ class Following:
         followed = self.purposes.get(name)
         if followed is None:
             followed = self.purposes[name] = Followed(decider.initial())
+        self.sequence = commit.sequence
+        if commit.sequence <= followed.basis:
+            return
         for event in commit.events:
             followed.state = decider.evolve(followed.state, event)
         if commit.boundary.kind is Kind.SCHEDULER:
             followed.sequence = commit.sequence
-        self.sequence = commit.sequence

@@ -1,0 +1,120 @@
+"""Snapshots of the schedulers' states, so that a start need not read the whole log.
+
+A snapshot is a cache in a JetStream object store bucket: versioned, tied to the log that it was taken of, and
+ignored if it does not fit.  What it does not hold is read from the log.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as BrokerError
+from nats.js.api import ObjectStoreConfig
+from nats.js.errors import Error as JetStreamError
+from nats.js.object_store import ObjectStore
+
+from roomledger.domain.purpose import PurposeSettings
+from roomledger.domain.scheduler_snapshot import SchedulerSnapshot, thaw
+from roomledger.event_store.errors import EventStoreError
+from roomledger.event_store.store import Bookmark, EventStore, check
+from roomledger.processes.cluster_manager.following import Followed
+
+NAME: Final = "cluster-manager"
+EVERY_EVENTS: Final = 50_000
+"""How far the log has to have grown since the last snapshot."""
+EVERY_S: Final = 10.0
+"""How often to look whether it has."""
+_LIMIT_S: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Taken(NamedTuple):
+    """One purpose in a snapshot.
+
+    Attributes:
+        state: What the log has led to.
+        sequence: The last sequence of the purpose's boundary in it.
+        basis: The last sequence of the log in it.
+    """
+
+    state: SchedulerSnapshot
+    sequence: int
+    basis: int
+
+
+class _Snapshot(msgspec.Struct):
+    bookmark: Bookmark
+    purposes: dict[str, Taken]
+
+
+class Snapshots:
+    """Where the managers of a cluster keep their snapshot.
+
+    Args:
+        broker: The connection.
+        store: The log, on that connection.
+        bucket: The object store bucket; it is created where it is not there.
+        replicas: How many servers keep it.
+    """
+
+    def __init__(self, broker: Client, store: EventStore, *, bucket: str, replicas: int = 1) -> None:
+        self._jetstream = broker.jetstream(timeout=_LIMIT_S)
+        self._store = store
+        self._bucket = bucket
+        self._replicas = replicas
+
+    async def load(
+        self, settings: Callable[[str], PurposeSettings]
+    ) -> tuple[dict[str, Followed], int] | None:
+        """Return the states of all purposes and up to where they hold; None if nothing fits."""
+        try:
+            async with asyncio.timeout(_LIMIT_S):
+                bucket = await self._open()
+                found = (await bucket.get(NAME)).data or b""
+            snapshot = await asyncio.to_thread(msgspec.msgpack.decode, found, type=_Snapshot)
+            await check(self._store, snapshot.bookmark)
+        except (BrokerError, JetStreamError, EventStoreError, msgspec.DecodeError, TimeoutError) as error:
+            log.info("no snapshot is used: the log is read from its beginning", why=str(error))
+            return None
+        purposes: dict[str, Followed] = {}
+        for purpose, taken in snapshot.purposes.items():
+            state = thaw(settings(purpose), taken.state)
+            if state is None:
+                log.info("the snapshot does not fit: the log is read from its beginning", purpose=purpose)
+                return None
+            purposes[purpose] = Followed(state, taken.sequence, taken.basis)
+        log.info("a snapshot is used", sequence=snapshot.bookmark.sequence, purposes=len(purposes))
+        return purposes, snapshot.bookmark.sequence
+
+    async def save(self, bookmark: Bookmark, purposes: Mapping[str, Taken]) -> bool:
+        """Keep a snapshot in the place of the last one; return whether that succeeded."""
+        try:
+            body = await asyncio.to_thread(msgspec.msgpack.encode, _Snapshot(bookmark, dict(purposes)))
+            async with asyncio.timeout(_LIMIT_S):
+                await (await self._open()).put(NAME, body)
+        except (BrokerError, JetStreamError, TimeoutError) as error:
+            log.warning("no snapshot could be kept", why=str(error))
+            return False
+        log.info("kept a snapshot", sequence=bookmark.sequence, bytes=len(body))
+        return True
+
+    async def bookmark(self) -> Bookmark:
+        """Return where the log stands now.
+
+        Raises:
+            LogUnavailable: No answer came in time.
+        """
+        head = await self._store.position()
+        found = None
+        if head.sequence:
+            async for commit in self._store.read(start=head.sequence, until=head.sequence):
+                found = commit
+        return Bookmark.at(head, found)
+
+    async def _open(self) -> ObjectStore:
+        config = ObjectStoreConfig(bucket=self._bucket, replicas=self._replicas)
+        return await self._jetstream.create_object_store(self._bucket, config=config)
