@@ -87,6 +87,7 @@ class Neighbours:
             {
                 "join": (Join, self._join_cluster),
                 "quit": (OfWorker, _done),
+                "get_worker": (OfWorker, _unknown),
                 "keep_alive": (OfWorker, _kept),
                 "report_load": (ReportLoad, _done),
                 "pick_up_tasks": (PickUpTasks, _done),
@@ -252,6 +253,10 @@ async def _nothing() -> None:
 
 async def _done(_: Request) -> Nothing:
     return Nothing()
+
+
+async def _unknown(_: Request) -> Nothing:
+    raise Refusal(Code.NO_SUCH_WORKER, "there is no such worker")
 
 
 async def _kept(_: Request) -> KeptAlive:
