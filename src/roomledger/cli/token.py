@@ -2,21 +2,16 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from roomledger import settings
+from roomledger.cli.api_access import Api, Key, management_of
 from roomledger.domain.signed_token import read
-from roomledger.sdk.errors import ApiUnreachable, NoServiceKey
 from roomledger.sdk.management import Management
-from roomledger.settings import Settings
 
 DEMO: Final = "demo"
 """The name of the room that is taken, or created, where none is named."""
-ENDPOINTS_FILE: Final = "endpoints.json"
-SERVICE_FILE: Final = "service.json"
 
 
 def token(
@@ -28,16 +23,14 @@ def token(
     ] = None,
     isp: Annotated[str | None, typer.Option(help="The user's internet service provider.")] = None,
     region: Annotated[str | None, typer.Option(help="The user's region.")] = None,
-    api: Annotated[str | None, typer.Option(help="The management API; by default that of `serve`.")] = None,
-    key: Annotated[str | None, typer.Option(help="The service's key; by default the first one's.")] = None,
+    api: Api = None,
+    key: Key = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print room, user and role as well.")] = False,  # noqa: FBT002  - a flag
 ) -> None:
     """Ask for a token, and print it: `roomledger token --user ada | roomledger join -`."""
     if room is not None and create_room is not None:
         raise typer.BadParameter("a room is either there or created", param_hint="--room and --create-room")
-    known = settings.load()
-    url = api or _api_url(known)
-    with Management(url, key or _key(known)) as management:
+    with management_of(api, key) as management:
         found = _room(management, room, create_room)
         text = management.token(found["id"], user=user, role=role, isp=isp, region=region)
     if not as_json:
@@ -71,34 +64,3 @@ def _created(management: Management, name: str) -> dict[str, Any]:
     created = management.create_room(name)
     print(f"created the room {name!r} with the id {created['id']}", file=sys.stderr)  # noqa: T201  - for people
     return created
-
-
-def _api_url(known: Settings) -> str:
-    told = _file(known, ENDPOINTS_FILE)
-    if told is not None and told.get("api"):
-        return str(told["api"])
-    url = f"http://{known.host}:{known.api_port}"
-    if known.api_port == 0:
-        raise ApiUnreachable(url, f"no {ENDPOINTS_FILE} in {known.data_dir} tells its port; name it by --api")
-    return url
-
-
-def _key(known: Settings) -> str:
-    if known.service_key is not None:
-        return known.service_key.get_secret_value()
-    told = _file(known, SERVICE_FILE)
-    if told is None or not told.get("service_key"):
-        raise NoServiceKey(known.data_dir / SERVICE_FILE)
-    return str(told["service_key"])
-
-
-def _file(known: Settings, name: str) -> dict[str, Any] | None:
-    """Return what `serve` left in the data directory, if it did."""
-    path: Path = known.data_dir / name
-    try:
-        told = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise OSError(f"{path} cannot be read as JSON: {error}") from error
-    return told if isinstance(told, dict) else None

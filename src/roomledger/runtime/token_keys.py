@@ -147,10 +147,10 @@ class TokenKeys:
             if self._clock() - self._loaded < RELOAD_S:
                 raise
             await self._load_once()
-        else:
-            await self.refresh()
-        # It may have been good by a key that is gone, or be good by one that has come.
-        if self._keys != known:
+            verify(self.valid, claims, signature)
+            return
+        await self.refresh()
+        if self._keys != known:  # the key that it was good by may be gone
             verify(self.valid, claims, signature)
 
     async def rotate(self, *, force: bool = False) -> TokenKey:

@@ -59,9 +59,13 @@ async def test_what_is_no_json_is_refused(running: Running) -> None:
     assert await running.commits() == []
 
 
-async def test_a_body_of_another_type_is_refused(running: Running) -> None:
-    answer = await running.client.post("/v1/rooms", data={"name": "x"})
-    problem(answer, 400, "invalid_argument")
+async def test_a_body_is_json_whatever_its_sender_calls_it(running: Running) -> None:
+    problem(await running.client.post("/v1/rooms", data={"name": "x"}), 400, "malformed")
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8"):
+        answer = await running.client.post(
+            "/v1/rooms", content=b'{"name": "x"}', headers={"Content-Type": kind}
+        )
+        assert answer.status_code == 201, kind
 
 
 async def test_what_was_sent_is_not_repeated(running: Running) -> None:

@@ -160,7 +160,9 @@ async def test_a_wish_that_is_not_as_it_should_be_is_refused_at_once(running: Ru
 
 async def test_half_a_surrogate_pair_is_no_text(running: Running) -> None:
     body = json.dumps(ADA | {"user": "\udfff"})
-    problem(await running.client.post(f"/v1/rooms/{await running.room()}/tokens", content=body), 400, "malformed")
+    problem(
+        await running.client.post(f"/v1/rooms/{await running.room()}/tokens", content=body), 400, "malformed"
+    )
     assert running.scheduling.scheduled == []
 
 

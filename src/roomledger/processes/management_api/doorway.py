@@ -32,6 +32,8 @@ DRAINED_BYTES: Final = 1024 * 1024
 """What is read of a body that is too large, so that its sender gets to reading the answer."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _digits: Final = re.compile(r"[0-9]{1,19}\Z").match
+_TYPE: Final = b"content-type"
+_JSON: Final = b"application/json"
 _SEQUENCE: Final = SEQUENCE.lower().encode()
 
 
@@ -89,6 +91,7 @@ class Doorway:
             headers = dict(scope["headers"])
             if GUARDED(scope["path"]):
                 await self._admit(scope["method"], headers, state)
+                _take_for_json(scope, headers)
             receive = await self._read(headers, receive)
             await self._app(scope, receive, send_on)
         except Exception as error:  # noqa: BLE001  - the last one who can answer at all; it is logged
@@ -177,6 +180,12 @@ class Doorway:
             return await receive() if message is None else message
 
         return receive_read
+
+
+def _take_for_json(scope: Scope, headers: dict[bytes, bytes]) -> None:
+    """Take a body for JSON, whatever its sender calls it: nothing else is understood here."""
+    if headers.get(_TYPE, _JSON) != _JSON:
+        scope["headers"] = [*(header for header in scope["headers"] if header[0] != _TYPE), (_TYPE, _JSON)]
 
 
 def _sequence(given: bytes) -> int:
