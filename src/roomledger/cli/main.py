@@ -12,13 +12,18 @@ from roomledger import __version__, settings
 from roomledger.cli import log_lines
 from roomledger.cli.drain import drain, undrain
 from roomledger.cli.join import join
+from roomledger.cli.kick import kick
 from roomledger.cli.log import log
 from roomledger.cli.nats_context import nats_context
 from roomledger.cli.node import node
+from roomledger.cli.participants import participants
 from roomledger.cli.replay import replay
+from roomledger.cli.room import room
+from roomledger.cli.rooms import rooms
 from roomledger.cli.schedule import schedule
 from roomledger.cli.tasks import tasks
 from roomledger.cli.token import token
+from roomledger.cli.token_key import token_key
 from roomledger.cli.workers import workers
 from roomledger.domain.errors import Refusal, UnknownStrategy
 from roomledger.event_store.errors import EventStoreError
@@ -51,6 +56,10 @@ app = typer.Typer(
 )
 app.command("token")(token)
 app.command("join")(join)
+app.command("rooms")(rooms)
+app.add_typer(room, name="room")
+app.command("participants")(participants)
+app.command("kick")(kick)
 app.command("workers")(workers)
 app.command("tasks")(tasks)
 app.command("drain")(drain)
@@ -60,6 +69,7 @@ app.command("replay")(replay)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
+app.add_typer(token_key, name="token-key")
 
 
 @app.command("version")
