@@ -19,7 +19,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed $(OLD_NATS)/bin/nats-server
-	$(BIN)/pytest -m "not clients"
+	$(BIN)/pytest -m "not clients" -n auto
 
 # Needs Node or Go beside Python: what existing clients and the `nats` tool see.
 test-clients: $(VENV)/.installed .tools/bin/nats

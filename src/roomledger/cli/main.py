@@ -11,6 +11,7 @@ import typer
 from roomledger import __version__, settings
 from roomledger.cli import log_lines
 from roomledger.cli.drain import drain, undrain
+from roomledger.cli.explain import explain
 from roomledger.cli.join import join
 from roomledger.cli.kick import kick
 from roomledger.cli.log import log
@@ -69,6 +70,7 @@ app.command("replay")(replay)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
+app.add_typer(explain, name="explain")
 app.add_typer(token_key, name="token-key")
 
 

@@ -24,6 +24,7 @@ from roomledger.processes.cluster_manager.methods import methods
 from roomledger.processes.cluster_manager.snapshots import EVERY_EVENTS, EVERY_S, Snapshots, Taken
 from roomledger.runtime.calls import serve
 from roomledger.runtime.ending import end
+from roomledger.runtime.purposes import settings_of
 from roomledger.sdk.cluster import PREFIX
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_secret_id
@@ -196,20 +197,7 @@ class ClusterManager:
         return _Looked(bookmark, taken)
 
     def _settings_of(self, purpose: str) -> PurposeSettings:
-        default = PurposeSettings.default(purpose)
-        given: dict[str, Any] = {}
-        for name in ("default", purpose):
-            found = self._settings.scheduler.get(name)
-            if found is not None:
-                given |= found.model_dump(exclude_none=True)
-        return PurposeSettings(
-            purpose=purpose,
-            strategy=given.get("strategy", default.strategy),
-            task_load=given.get("task_load", default.task_load),
-            reserve_ms=given.get("reserve_ms", default.reserve_ms),
-            lease_ms=given.get("lease_ms", default.lease_ms),
-            load_threshold=given.get("load_change", default.load_threshold),
-        )
+        return settings_of(self._settings, purpose)
 
     def _decider_of(self, purpose: str) -> Decider[SchedulerState, Any]:
         return SCHEDULER(self._purpose(purpose))
