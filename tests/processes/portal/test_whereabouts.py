@@ -54,6 +54,16 @@ async def test_a_place_that_is_forgotten_is_looked_up_again(house: House, wherea
     assert await whereabouts.of("r1", META) == Place(WORKER, "node-2")
 
 
+async def test_each_look_up_is_a_command_of_its_own(house: House, whereabouts: Whereabouts) -> None:
+    same = RequestMeta(command="find:p1", correlation="t1")
+    place = await whereabouts.of("r1", same)
+    whereabouts.forget("r1", place)
+    await whereabouts.of("r1", same)
+    asked = [heard.meta for heard in house.neighbours.heard if heard.method == "cluster.schedule"]
+    assert asked[-1].command != asked[-2].command, "or the old place would be the answer once more"
+    assert {meta.correlation for meta in asked} == {"t1"}
+
+
 async def test_an_old_place_does_not_make_a_newer_one_forgotten(
     house: House, whereabouts: Whereabouts
 ) -> None:

@@ -22,7 +22,10 @@ LOGIN_S: Final = 10.0
 ATTEMPT_S: Final = 2.0
 """How long a room has for its answer, before it is looked for anew."""
 
-AGAIN: Final = frozenset({Code.NOT_READY, Code.WRONG_CONTROLLER, Code.NO_SUCH_NODE, Code.NO_NODE})
+AGAIN: Final = frozenset(
+    {Code.NOT_READY, Code.WRONG_CONTROLLER, Code.NO_SUCH_NODE, Code.NO_NODE, Code.ALL_IN_FULL_LOAD}
+)
+"""Refusals that a node which takes the room over mends."""
 UNSURE: Final = frozenset({Code.NOT_READY, Code.LOG_UNAVAILABLE, Code.INTERNAL})
 """Refusals of a join after which the participant may be in all the same: an answer got lost."""
 _FIRST_PAUSE_S: Final = 0.02

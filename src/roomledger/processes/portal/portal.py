@@ -25,6 +25,8 @@ from roomledger_events.workers import WorkerInfo
 
 PURPOSE: Final = "portal"
 MAX_LOAD: Final = 0.9
+NODE_S: Final = 2.5
+"""How long a conference worker has to find a node for a room, before it is looked for anew."""
 FAREWELL_S: Final = 3.0
 """How long `Portal.stop` waits for rooms to be told who left."""
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  - recognized, not bound
@@ -110,7 +112,8 @@ class Portal:
     def _furnish(self, worker: Worker) -> Lobby:
         actor = f"portal:{self.id}"
         controller = Controller(self._broker, actor=actor)
-        whereabouts = Whereabouts(self._cluster, Conference(self._broker, actor=actor))
+        conference = Conference(self._broker, actor=actor, time_limit=NODE_S)
+        whereabouts = Whereabouts(self._cluster, conference)
         self._departures = Departures(whereabouts, controller, worker)
         return Lobby(
             entrance=Entrance(self._keys, whereabouts, controller, self.id),

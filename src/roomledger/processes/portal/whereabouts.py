@@ -4,9 +4,12 @@ import asyncio
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+import msgspec
+
 from roomledger.runtime.calls import RequestMeta
 from roomledger.sdk.cluster import Cluster
 from roomledger.sdk.rooms import Conference
+from roomledger_events.identifiers import new_id
 
 PURPOSE: Final = "conference"
 REMEMBERED: Final = 10_000
@@ -59,8 +62,10 @@ class Whereabouts:
             del self._known[room]
 
     async def _look_up(self, room: str, meta: RequestMeta) -> Place:
-        scheduled = await self._cluster.schedule(PURPOSE, room, meta=meta)
-        node = await self._conference.get_node(scheduled.worker, room, meta)
+        # A command of its own: the answer to one that was given before would be the place that was wrong.
+        anew = msgspec.structs.replace(meta, command=new_id())
+        scheduled = await self._cluster.schedule(PURPOSE, room, meta=anew)
+        node = await self._conference.get_node(scheduled.worker, room, anew)
         return Place(scheduled.worker, node)
 
     def _found(self, room: str, looking: asyncio.Task[Place]) -> None:
