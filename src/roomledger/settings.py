@@ -80,8 +80,8 @@ class Settings(BaseSettings):
         max_message_bytes: The largest WebSocket message and HTTP body that is accepted.
         worker_id: The id of the worker that this process is; made up where it is not given.
         manager_id: The id of the cluster manager that this process is; made up where it is not given.
-        node_processes: Whether a conference worker's nodes are processes of their own; where it is not given they
-            are, unless everything runs in one process.
+        node_processes: Whether a conference worker's nodes are processes of their own; where it is not given
+            they are, unless everything runs in one process.
         prerun: How many nodes are to be there before they are needed.
         max_nodes: How many nodes there may be; where it is not given, as many as there are cores.
         reuse: Whether a node may run more than one room when there are as many nodes as there may be.

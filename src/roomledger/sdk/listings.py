@@ -1,7 +1,7 @@
 """Who is in a room, for those who ask its controller: what is known of long lists is not fetched again.
 
-A controller tells of a large room as of a beginning of its list of changes: participants that came, and ids of
-those that went.  The list only grows, so whoever has asked before fetches only what has come since.
+A controller tells of a large room as of a beginning of its list of changes: participants that came, and ids
+of those that went.  The list only grows, so whoever has asked before fetches only what has come since.
 """
 
 from collections import OrderedDict
