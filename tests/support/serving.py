@@ -58,6 +58,10 @@ class Serving:
     def errors(self) -> str:
         return b"".join(self._errors).decode()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, and do not wait for what it does."""
+        self._child.send_signal(number)
+
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal and return its exit code when it has gone."""
         if self._child.returncode is None:

@@ -1,6 +1,6 @@
 import asyncio
 
-from roomledger.processes.cluster_manager.lease import Lease
+from roomledger.processes.cluster_manager.lease import TTL_S, Lease
 from tests.support.cluster import TestCluster
 
 
@@ -34,6 +34,28 @@ async def test_it_runs_out_when_it_is_not_renewed(cluster: TestCluster) -> None:
     await (await lease(cluster, "m1")).acquire()
     async with asyncio.timeout(6):
         await (await lease(cluster, "m2")).acquire()
+
+
+async def test_it_is_free_soon_after_its_holder_is_disconnected(cluster: TestCluster) -> None:
+    access = await cluster.connect()
+    gone = Lease(access.broker, bucket="ROOMLEDGER_LEASES", holder="m1")
+    await gone.prepare()
+    await gone.acquire()
+    waiting = asyncio.create_task((await lease(cluster, "m2")).acquire())
+    await access.close()
+    async with asyncio.timeout(TTL_S - 1):
+        await waiting
+
+
+async def test_a_holder_that_is_connected_again_at_once_keeps_it(cluster: TestCluster) -> None:
+    first, second = await lease(cluster, "m1"), await lease(cluster, "m2")
+    await first.acquire()
+    holding, waiting = asyncio.create_task(first.hold()), asyncio.create_task(second.acquire())
+    await cluster.server.restart()
+    await asyncio.wait({holding, waiting}, timeout=2)
+    assert not waiting.done()
+    for task in (holding, waiting):
+        task.cancel()
 
 
 async def test_when_it_is_given_up_the_next_one_has_it_before_it_would_run_out(cluster: TestCluster) -> None:
