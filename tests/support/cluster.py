@@ -110,20 +110,18 @@ class TestCluster:
 
     async def token(self, room: str, user: str = "ada", life_s: float = 60, generation: int = 1) -> str:
         """Issue a token, as the management API does, and return its id."""
-        token = new_id()
-        issued = TokenIssued(
-            token=token,
-            code=new_id(),
-            room=room,
-            service="s1",
-            user=user,
-            role="presenter",
-            portal="p1",
-            generation=generation,
-            expires_at=datetime.now(UTC) + timedelta(seconds=life_s),
-        )
+        issued = _issued(room, user, life_s, generation)
+        token = issued.token
         await self.access.store.append(Boundary(Kind.TOKEN, room), [event(issued, token)], None)
         return token
+
+    async def tokens(self, room: str, number: int) -> list[str]:
+        """Issue tokens, many in one commit, and return their ids."""
+        issued = [_issued(room, "ada", 600, 1) for _ in range(number)]
+        for start in range(0, number, 200):
+            events = [event(each, each.token) for each in issued[start : start + 200]]
+            await self.access.store.append(Boundary(Kind.TOKEN, room), events, None)
+        return [each.token for each in issued]
 
     async def commits(self) -> list[Commit]:
         return [commit async for commit in self.access.store.read()]
@@ -132,6 +130,20 @@ class TestCluster:
         """Return the types of a boundary's events, in order."""
         read = self.access.store.read((Boundary(kind, name),))
         return [each.type async for commit in read for each in commit.events]
+
+
+def _issued(room: str, user: str, life_s: float, generation: int) -> TokenIssued:
+    return TokenIssued(
+        token=new_id(),
+        code=new_id(),
+        room=room,
+        service="s1",
+        user=user,
+        role="presenter",
+        portal="p1",
+        generation=generation,
+        expires_at=datetime.now(UTC) + timedelta(seconds=life_s),
+    )
 
 
 @asynccontextmanager
