@@ -93,7 +93,7 @@ class _Lines:
     def login(self, login: LoggedIn) -> None:
         told = msgspec.to_builtins(login)
         if login.ticket is None:
-            del told["ticket"]
+            told.pop("ticket", None)
         self._print(told)
 
     def notification(self, told: Notification) -> None:
