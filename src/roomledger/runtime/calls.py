@@ -1,153 +1,28 @@
-"""Calls between processes: NATS micro services with JSON bodies (ADR-32), and those who call them.
+"""Calls between processes: NATS micro services with JSON bodies, and those who call them.
 
-A request is an object of named arguments, a reply an object.  A refusal has the headers of the micro
-convention and a body ``{"code", "message", "detail"}``.  Every request may carry ``meta``: who wants it, the
-command's id, and what it belongs to.
+What a method is stands in `method`, how services answer in `service`; both can be had from here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import nats.errors
-import nats.micro
-import structlog
 from nats.aio.client import Client
-from nats.micro.request import Request as Incoming
 
 from roomledger.domain.errors import Code, Refusal
-from roomledger.runtime.commands import Meta
+from roomledger.runtime.method import ERROR_CODE, ErrorBody, Method, Nothing, Request, RequestMeta
+from roomledger.runtime.service import Service, serve
 from roomledger_events.identifiers import new_id
 
-ERROR: Final = "Nats-Service-Error"
-ERROR_CODE: Final = "Nats-Service-Error-Code"
-MAX_REQUEST_BYTES: Final = 256 * 1024
+__all__ = ["Caller", "Method", "Nothing", "Reply", "Request", "RequestMeta", "Service", "serve"]
+
 TIME_LIMIT_S: Final = 5.0
 _RECONNECT_S: Final = 1.0
 _ATTEMPT_S: Final = 2.0
-_Short = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 _AGAIN: Final = frozenset({Code.NOT_READY})
 
 Reply = TypeVar("Reply")
-log = structlog.get_logger(__name__)
-
-
-class RequestMeta(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a request says about itself; all of it may be left out."""
-
-    command: _Short | None = None
-    correlation: _Short | None = None
-    causation: _Short | None = None
-    actor: _Short | None = None
-    traceparent: _Short | None = None
-
-
-class Request(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What all requests have in common."""
-
-    meta: RequestMeta | None = None
-
-
-class Nothing(msgspec.Struct, kw_only=True, frozen=True):
-    """A reply that says no more than that it is done."""
-
-
-class _Error(msgspec.Struct, kw_only=True):
-    code: str
-    message: str
-    detail: dict[str, Any] = {}
-
-
-class Method(NamedTuple):
-    """One method of a service.
-
-    Attributes:
-        request: What its body has to look like.
-        answer: Does it; raises `Refusal` where it cannot.
-    """
-
-    request: type[Request]
-    answer: Callable[[Any, Meta], Awaitable[Any]]
-
-
-class Service:
-    """Answers the requests of one micro service, any number of them side by side."""
-
-    def __init__(self, service: "nats.micro.service.Service", tasks: set[asyncio.Task[None]]) -> None:
-        self._service = service
-        self._tasks = tasks
-
-    async def stop(self) -> None:
-        """Take no more requests, and answer those that are being worked on."""
-        await self._service.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=TIME_LIMIT_S)
-        for task in self._tasks:
-            task.cancel()
-
-
-async def serve(
-    broker: Client, *, name: str, version: str, prefix: str, methods: Mapping[str, Method]
-) -> Service:
-    """Answer requests on ``<prefix>.<method>``, as the micro service `name`."""
-    tasks: set[asyncio.Task[None]] = set()
-    service = await nats.micro.add_service(broker, name=name, version=version)
-    group = service.add_group(name=prefix)
-    for method_name, method in methods.items():
-        await group.add_endpoint(name=method_name, handler=_endpoint(method_name, method, tasks))
-    return Service(service, tasks)
-
-
-def _endpoint(
-    name: str, method: Method, tasks: set[asyncio.Task[None]]
-) -> Callable[[Incoming], Awaitable[None]]:
-    decoder = msgspec.json.Decoder(method.request)
-    anonymous = Meta(actor="nats")
-
-    async def work(incoming: Incoming) -> None:
-        try:
-            request = _decoded(decoder, incoming.data)
-            meta = anonymous if request.meta is None else _meta(request.meta)
-            body = msgspec.json.encode(await method.answer(request, meta))
-        except Refusal as refusal:
-            await _refuse(incoming, refusal)
-        except Exception:
-            log.exception("a request failed", method=name)
-            await _refuse(
-                incoming, Refusal(Code.INTERNAL, "something went wrong here; the log lines say what")
-            )
-        else:
-            await incoming.respond(body)
-
-    async def on_request(incoming: Incoming) -> None:
-        task = asyncio.create_task(work(incoming))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    return on_request
-
-
-def _decoded(decoder: "msgspec.json.Decoder[Request]", body: bytes) -> Request:
-    if len(body) > MAX_REQUEST_BYTES:
-        raise Refusal(Code.INVALID_ARGUMENT, f"{len(body)} bytes: a request has at most {MAX_REQUEST_BYTES}")
-    try:
-        return decoder.decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(Code.INVALID_ARGUMENT, str(error)) from error
-
-
-def _meta(meta: RequestMeta) -> Meta:
-    return Meta(meta.actor or "nats", meta.command, meta.correlation, meta.causation, meta.traceparent)
-
-
-async def _refuse(incoming: Incoming, refusal: Refusal) -> None:
-    detail = dict(refusal.detail)
-    if refusal.retry_after_ms is not None:
-        detail["retry_after_ms"] = refusal.retry_after_ms
-    error = _Error(code=refusal.code, message=refusal.message, detail=detail)
-    headline = " ".join(refusal.message.split())[:200]
-    await incoming.respond(msgspec.json.encode(error), headers={ERROR: headline, ERROR_CODE: refusal.code})
 
 
 class Caller:
@@ -234,6 +109,6 @@ class Caller:
 
 
 def _refusal(body: bytes) -> Refusal:
-    error = msgspec.json.decode(body, type=_Error)
+    error = msgspec.json.decode(body, type=ErrorBody)
     error.detail.pop("retry_after_ms", None)
     return Refusal(Code(error.code), error.message, **error.detail)

@@ -11,16 +11,18 @@ from nats.aio.client import Client
 
 from roomledger.domain.decider import Decider
 from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.explanation import Explanation
 from roomledger.domain.membership import Command, Join, LoseWorker, TakeOver
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.scheduler_state import SchedulerState
-from roomledger.event_store.errors import EventStoreError
+from roomledger.event_store.errors import EventStoreError, LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.processes.cluster_manager.following import Followed
 from roomledger.processes.cluster_manager.liveness import Liveness
 from roomledger.runtime.commands import Answer, Meta, Query
 from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
+from roomledger.runtime.explaining import explained
 from roomledger.runtime.writer import Writer
 from roomledger_events.subjects import Boundary, Kind
 
@@ -40,13 +42,9 @@ class Desk:
         self.liveness = liveness
         self.running: asyncio.Task[None] | None = None
 
-    async def decide(self, command: Command | Query, meta: Meta) -> Answer:
-        """Have a command decided.
-
-        Raises:
-            Refusal: It was refused.
-        """
-        return await self.writer.submit(command, meta)
+    def decide(self, command: Command | Query, meta: Meta) -> "asyncio.Future[Answer]":
+        """Have a command decided; the future ends with the answer, or with a `Refusal`."""
+        return self.writer.submit(command, meta)
 
 
 class Active:
@@ -143,6 +141,17 @@ class Active:
             self._joining.pop(command.worker, None)
         self.hear(desk, command.worker)
         return answer
+
+    async def explain(self, purpose: str, task: str) -> Explanation:
+        """Say why a task went to its worker, from the log.
+
+        Raises:
+            Refusal: The log has no decision on it, or is out of reach.
+        """
+        try:
+            return await explained(self._store, self._settings(purpose), task)
+        except LogUnavailable as error:
+            raise Refusal(Code.LOG_UNAVAILABLE, str(error)) from error
 
     def hear(self, desk: Desk, worker: str) -> None:
         """Take note that a worker is there."""

@@ -1,15 +1,31 @@
-"""What the active manager answers: the methods of the wire, as commands and queries of its rules."""
+"""What the active manager answers: the methods of the wire, as commands and queries of its rules.
 
+The methods that are called often return the writer's future and need no task; their replies are made of its
+answer by a function beside.
+"""
+
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from roomledger.domain import membership, placement
 from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.explanation import Explanation
+from roomledger.domain.membership import Command
 from roomledger.processes.cluster_manager.active import Active, Desk
 from roomledger.runtime.calls import Method, Nothing
 from roomledger.runtime.commands import Answer, Meta, Query
 from roomledger.sdk import cluster
+from roomledger.sdk.arguments import PreferenceArgument
+from roomledger_events.tasks import Preference
+
+Deciding = asyncio.Future[Answer]
+Value = TypeVar("Value")
+
+_ANY: Final = Preference()
+_ANY_ASKED: Final = PreferenceArgument()
+_NOTHING: Final = Nothing()
 
 
 def methods(active: Active) -> Mapping[str, Method]:
@@ -19,12 +35,12 @@ def methods(active: Active) -> Mapping[str, Method]:
         "join": Method(cluster.Join, answers.join),
         "quit": Method(cluster.OfWorker, answers.quit),
         "keep_alive": Method(cluster.OfWorker, answers.keep_alive),
-        "report_state": Method(cluster.ReportState, answers.report_state),
-        "report_load": Method(cluster.ReportLoad, answers.report_load),
-        "pick_up_tasks": Method(cluster.PickUpTasks, answers.pick_up_tasks),
-        "lay_down_task": Method(cluster.OfWorkerAndTask, answers.lay_down_task),
-        "schedule": Method(cluster.Schedule, answers.schedule),
-        "unschedule": Method(cluster.OfWorkerAndTask, answers.unschedule),
+        "report_state": Method(cluster.ReportState, answers.report_state, _nothing),
+        "report_load": Method(cluster.ReportLoad, answers.report_load, _nothing),
+        "pick_up_tasks": Method(cluster.PickUpTasks, answers.pick_up_tasks, _value),
+        "lay_down_task": Method(cluster.OfWorkerAndTask, answers.lay_down_task, _nothing),
+        "schedule": Method(cluster.Schedule, answers.schedule, _scheduled),
+        "unschedule": Method(cluster.OfWorkerAndTask, answers.unschedule, _nothing),
         "extend": Method(cluster.Extend, answers.extend),
         "drain": Method(cluster.Drain, answers.drain),
         "undrain": Method(cluster.OfWorker, answers.undrain),
@@ -32,6 +48,7 @@ def methods(active: Active) -> Mapping[str, Method]:
         "get_workers": Method(cluster.GetWorkers, answers.get_workers),
         "get_tasks": Method(cluster.OfWorker, answers.get_tasks),
         "get_scheduled": Method(cluster.OfTask, answers.get_scheduled),
+        "explain": Method(cluster.OfTask, answers.explain),
     }
 
 
@@ -55,25 +72,20 @@ class _Methods:
             desk.liveness.forget(request.worker)
         return Nothing()
 
-    async def keep_alive(self, request: cluster.OfWorker, _: Meta) -> cluster.KeptAlive:
+    def keep_alive(self, request: cluster.OfWorker, _: Meta) -> "asyncio.Future[cluster.KeptAlive]":
         desk = self._active.desk_of(request.worker)
         if desk is None:
-            return cluster.KeptAlive(status="who_are_you", draining=False)
+            return _done(cluster.KeptAlive(status="who_are_you", draining=False))
         self._active.hear(desk, request.worker)
         worker = desk.writer.state.workers[request.worker]
-        return cluster.KeptAlive(
-            status="ok",
-            draining=worker.draining,
-            move_in_ms=None if worker.drain_until is None else _left_ms(worker.drain_until),
-        )
+        move_in_ms = None if worker.drain_until is None else _left_ms(worker.drain_until)
+        return _done(cluster.KeptAlive(status="ok", draining=worker.draining, move_in_ms=move_in_ms))
 
-    async def report_state(self, request: cluster.ReportState, meta: Meta) -> Nothing:
-        await self._of(request.worker, membership.ReportState(request.worker, request.state), meta)
-        return Nothing()
+    def report_state(self, request: cluster.ReportState, meta: Meta) -> Deciding:
+        return self._of(request.worker, membership.ReportState(request.worker, request.state), meta)
 
-    async def report_load(self, request: cluster.ReportLoad, meta: Meta) -> Nothing:
-        await self._of(request.worker, membership.ReportLoad(request.worker, request.load), meta)
-        return Nothing()
+    def report_load(self, request: cluster.ReportLoad, meta: Meta) -> Deciding:
+        return self._of(request.worker, membership.ReportLoad(request.worker, request.load), meta)
 
     async def drain(self, request: cluster.Drain, meta: Meta) -> cluster.Draining:
         command = membership.Drain(request.worker, request.deadline_ms)
@@ -112,34 +124,19 @@ class _Methods:
 
     # -- Tasks
 
-    async def pick_up_tasks(self, request: cluster.PickUpTasks, meta: Meta) -> placement.PickedUp:
-        command = placement.PickUpTasks(request.worker, request.tasks)
-        picked_up: placement.PickedUp = (await self._of(request.worker, command, meta)).value
-        return picked_up
+    def pick_up_tasks(self, request: cluster.PickUpTasks, meta: Meta) -> Deciding:
+        return self._of(request.worker, placement.PickUpTasks(request.worker, request.tasks), meta)
 
-    async def lay_down_task(self, request: cluster.OfWorkerAndTask, meta: Meta) -> Nothing:
-        desk = self._active.desk_of(request.worker)
-        if desk is not None:
-            await desk.decide(placement.LayDownTask(request.worker, request.task), meta)
-        return Nothing()
+    def lay_down_task(self, request: cluster.OfWorkerAndTask, meta: Meta) -> "asyncio.Future[Any]":
+        return self._of_known(request.worker, placement.LayDownTask(request.worker, request.task), meta)
 
-    async def schedule(self, request: cluster.Schedule, meta: Meta) -> cluster.Scheduled:
-        preference = request.preference.plain()
+    def schedule(self, request: cluster.Schedule, meta: Meta) -> Deciding:
+        preference = _ANY if request.preference == _ANY_ASKED else request.preference.plain()
         command = placement.Schedule(request.task, preference, request.reserve_ms)
-        answer = await self._active.desk(request.purpose).decide(command, meta)
-        scheduled: placement.Scheduled = answer.value
-        return cluster.Scheduled(
-            worker=scheduled.worker,
-            info=scheduled.info,
-            expires_at=scheduled.expires_at,
-            sequence=answer.sequence,
-        )
+        return self._active.desk(request.purpose).decide(command, meta)
 
-    async def unschedule(self, request: cluster.OfWorkerAndTask, meta: Meta) -> Nothing:
-        desk = self._active.desk_of(request.worker)
-        if desk is not None:
-            await desk.decide(placement.Unschedule(request.worker, request.task), meta)
-        return Nothing()
+    def unschedule(self, request: cluster.OfWorkerAndTask, meta: Meta) -> "asyncio.Future[Any]":
+        return self._of_known(request.worker, placement.Unschedule(request.worker, request.task), meta)
 
     async def extend(self, request: cluster.Extend, meta: Meta) -> cluster.Extended:
         command = placement.Extend(request.task, request.reserve_ms)
@@ -159,6 +156,10 @@ class _Methods:
         state: Literal["running", "reserved"] = "running" if view.state == "running" else "reserved"
         return cluster.TaskView(worker=view.worker, state=state, expires_at=view.expires_at)
 
+    async def explain(self, request: cluster.OfTask, _: Meta) -> Explanation:
+        self._active.desk(request.purpose)
+        return await self._active.explain(request.purpose, request.task)
+
     # -- Whose
 
     def _desk_of(self, worker: str) -> Desk:
@@ -167,8 +168,38 @@ class _Methods:
             raise Refusal(Code.NO_SUCH_WORKER, f"no worker {worker} is known")
         return desk
 
-    async def _of(self, worker: str, command: Any, meta: Meta) -> Answer:  # noqa: ANN401  - a command or query
-        return await self._desk_of(worker).decide(command, meta)
+    def _of(self, worker: str, command: Any, meta: Meta) -> Deciding:  # noqa: ANN401  - a command or query
+        return self._desk_of(worker).decide(command, meta)
+
+    def _of_known(self, worker: str, command: Command, meta: Meta) -> "asyncio.Future[Any]":
+        """Have it decided, where the worker is known; of one that is not there is nothing to do."""
+        desk = self._active.desk_of(worker)
+        return _done(None) if desk is None else desk.decide(command, meta)
+
+
+def _done(value: Value) -> "asyncio.Future[Value]":
+    """Return a future that has its value already."""
+    future: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future
+
+
+def _nothing(_: object) -> Nothing:
+    return _NOTHING
+
+
+def _value(answer: Answer) -> object:
+    return answer.value
+
+
+def _scheduled(answer: Answer) -> cluster.Scheduled:
+    scheduled: placement.Scheduled = answer.value
+    return cluster.Scheduled(
+        worker=scheduled.worker,
+        info=scheduled.info,
+        expires_at=scheduled.expires_at,
+        sequence=answer.sequence,
+    )
 
 
 def _left_ms(deadline: datetime) -> int:
