@@ -16,6 +16,7 @@ from roomledger.sdk.rooms import CONFERENCE
 from roomledger_events.identifiers import Id
 
 NODE: Final = "rpc.node"
+BEATS: Final = "rpc.beats"
 BEAT_S: Final = 0.5
 """How often a node says that it is there."""
 _RUN_S: Final = 10.0
@@ -64,7 +65,7 @@ class Beat(msgspec.Struct, kw_only=True, frozen=True):
 
 def beats(worker: str) -> str:
     """Return the subject on which the nodes of a worker beat."""
-    return f"{CONFERENCE}.{worker}.beats"
+    return f"{BEATS}.{worker}"
 
 
 class NodeCalls:
