@@ -6,9 +6,9 @@ a commit is the JSON batch format of the same specification.  ``correlationid``,
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self, overload
 
 import msgspec
 
@@ -168,7 +168,53 @@ class CommitTooLarge(ValueError):
         )
 
 
-_encoder: Final = msgspec.json.Encoder()
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Draft(Sequence[Event]):
+    """The events of a commit in the making, each of which is encoded once, when it is put in.
+
+    Attributes:
+        size: The bytes of the commit's body so far.
+    """
+
+    __slots__ = ("_bodies", "_events", "size")
+
+    def __init__(self) -> None:
+        self.size = 1
+        self._events: list[Event] = []
+        self._bodies: list[bytes] = []
+
+    def add(self, events: Sequence[Event]) -> bool:
+        """Put events in that belong together, if the commit has room for them; return whether it has.
+
+        An empty one takes whatever it is: what is too large even for a commit of its own is told by `encode`.
+        """
+        bodies = [_encode(event) for event in events]
+        size = self.size + len(bodies) + sum(map(len, bodies))
+        if self._events and (len(self._events) + len(bodies) > MAX_EVENTS or size > MAX_BYTES):
+            return False
+        self.size = size
+        self._events += events
+        self._bodies += bodies
+        return True
+
+    def body(self) -> bytes:
+        """Return the body of the commit."""
+        return b"[%b]" % b",".join(self._bodies)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
+        return self._events[index]
 
 
 def encode(events: Sequence[Event]) -> bytes:
@@ -177,17 +223,12 @@ def encode(events: Sequence[Event]) -> bytes:
     Raises:
         CommitTooLarge: It would exceed `MAX_EVENTS` or `MAX_BYTES`.
     """
-    body = _encoder.encode(events)
+    body = events.body() if isinstance(events, Draft) else _encode(events)
     if len(events) > MAX_EVENTS or len(body) > MAX_BYTES:
         raise CommitTooLarge(len(events), len(body))
     return body
 
 
-def encoded_size(event: Event) -> int:
-    """Return the bytes that an event takes in a commit, with its comma."""
-    return len(_encoder.encode(event)) + 1
-
-
 def to_json(value: Any) -> str:  # noqa: ANN401  - whatever msgspec encodes
     """Return the JSON text of an event, a payload or any value made of them."""
-    return _encoder.encode(value).decode()
+    return _encode(value).decode()

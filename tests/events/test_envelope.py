@@ -10,9 +10,9 @@ from roomledger_events.envelope import (
     MAX_EVENTS,
     Address,
     CommitTooLarge,
+    Draft,
     Event,
     encode,
-    encoded_size,
     to_json,
 )
 from roomledger_events.nodes import NodeReady
@@ -73,8 +73,34 @@ def test_names_of_attributes_are_those_that_cloud_events_allow(event: Event):
 
 @settings(max_examples=25)
 @given(batch=st.lists(events(), min_size=1, max_size=5))
-def test_the_size_of_a_commit_is_that_of_its_events_and_its_brackets(batch: list[Event]):
-    assert len(encode(batch)) == sum(map(encoded_size, batch)) + 1
+def test_a_draft_is_encoded_as_its_events_are_together(batch: list[Event]):
+    draft = Draft()
+    assert draft.add(batch[:1])
+    assert draft.add(batch[1:])
+    assert encode(draft) == encode(batch)
+    assert draft.size == len(encode(batch))
+    assert (list(draft), draft[-1], draft[:2]) == (batch, batch[-1], batch[:2])
+
+
+def test_a_draft_has_room_for_as_much_as_a_commit_may_hold():
+    many = Draft()
+    assert many.add([event()] * (MAX_EVENTS - 1))
+    assert not many.add([event()] * 2)
+    assert len(many) == MAX_EVENTS - 1
+    assert many.add([event()])
+    assert len(json.loads(encode(many))) == MAX_EVENTS
+    large = Draft()
+    assert large.add([event("x" * 100_000)])
+    assert large.add([event("x" * 100_000)])
+    assert not large.add([event("x" * 100_000)])
+    assert large.size == len(encode(large)) <= MAX_BYTES
+
+
+def test_an_empty_draft_takes_what_is_too_large_for_a_commit_and_leaves_the_refusal_to_encode():
+    draft = Draft()
+    assert draft.add([event()] * (MAX_EVENTS + 1))
+    with pytest.raises(CommitTooLarge):
+        encode(draft)
 
 
 def test_a_commit_holds_256_events_and_no_more():

@@ -1,3 +1,4 @@
+import multiprocessing
 import threading
 import time
 import uuid
@@ -88,6 +89,29 @@ def test_new_ids_of_several_threads_are_all_different_and_grow_in_each():
         thread.join()
     assert len({each for mine in made for each in mine}) == 20_000
     assert all(mine == sorted(mine) for mine in made)
+
+
+def test_the_random_bits_of_new_ids_are_all_of_them():
+    tails = [int(new_id()[19:].replace("-", ""), 16) for _ in range(2_000)]
+    seen_1 = seen_0 = 0
+    for tail in tails:
+        seen_1 |= tail
+        seen_0 |= ~tail
+    random = (1 << 62) - 1
+    assert (seen_1 & random, seen_0 & random) == (random, random)
+    assert {tail >> 62 for tail in tails} == {0b10}
+
+
+def test_a_forked_child_makes_other_ids_than_its_parent():
+    context = multiprocessing.get_context("fork")
+    new_id()  # what was drawn for the next ones is there when it forks
+    with context.Pool(1) as pool:
+        theirs = pool.apply(_tails)
+    assert not set(theirs) & set(_tails())
+
+
+def _tails() -> list[str]:
+    return [new_id()[19:] for _ in range(1_000)]
 
 
 def test_secret_ids_have_128_bits_and_are_ids():

@@ -21,22 +21,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
 
-from roomledger.domain.decider import Context, Decider, Decision
+from roomledger.domain.decider import Context, Decider, Decision, Fact
 from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.errors import Conflict, LogFull, LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.answered import Answered
 from roomledger.runtime.commands import TIMER, Answer, Meta, Query, Waiting
 from roomledger.runtime.errors import Deposed
-from roomledger_events.envelope import (
-    MAX_BYTES,
-    MAX_EVENTS,
-    Address,
-    Commit,
-    CommitTooLarge,
-    Event,
-    encoded_size,
-)
+from roomledger_events.envelope import MAX_EVENTS, Address, Commit, CommitTooLarge, Draft, Event
 from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import GUARDED, Boundary, Kind
 
@@ -61,7 +53,7 @@ class _Decided(NamedTuple):
 
 class _Batch(NamedTuple):
     decided: list[_Decided]
-    events: list[Event]
+    events: Draft
 
 
 class Writer(Generic[State, Command]):
@@ -203,10 +195,11 @@ class Writer(Generic[State, Command]):
             LogUnavailable: The log could not be read or did not answer.
         """
         for left in reversed(range(tries)):
-            decision = self._decide(command, meta)
+            now = self._clock()
+            decision = self._decide(command, meta, now)
             if decision.refusal is not None:
                 raise decision.refusal
-            events, _ = self._events_of(decision, meta)
+            events = self._events_of(decision.facts, meta, now)
             if not events:
                 break
             began = monotonic()
@@ -286,29 +279,31 @@ class Writer(Generic[State, Command]):
 
     def _decide_what_waits(self) -> _Batch:
         """Decide commands and evolve the state with them, as far as their events go into one commit."""
-        batch = _Batch([], [])
-        size = 2
-        while self._queue:
-            waiting = self._queue[0]
+        batch = _Batch([], Draft())
+        queue, decided, draft = self._queue, batch.decided, batch.events
+        while queue:
+            waiting = queue[0]
             if waiting.answer.cancelled():
-                self._queue.popleft()
+                queue.popleft()
                 continue
+            now = self._clock()
             try:
-                decision = self._decide(waiting.command, waiting.meta)
+                decision = self._decide(waiting.command, waiting.meta, now)
             except Exception as error:
-                self._queue.popleft()
+                queue.popleft()
                 log.exception("a command could not be decided", boundary=str(self.boundary))
                 waiting.answer.set_exception(error)
                 continue
-            events, weight = self._events_of(decision, waiting.meta)
-            if batch.events and events and not self._fits(batch.events, size, events, weight):
-                break
-            self._queue.popleft()
-            batch.events.extend(events)
-            batch.decided.append(_Decided(waiting, decision, len(batch.events) - 1))
-            size += weight
-            for event in events:
-                self.state = self._decider.evolve(self.state, event)
+            if decision.facts:
+                events = self._events_of(decision.facts, waiting.meta, now)
+                of_another_kind = draft and draft[0].data.kind is not events[0].data.kind
+                if of_another_kind or not draft.add(events):
+                    break
+                evolve = self._decider.evolve
+                for event in events:
+                    self.state = evolve(self.state, event)
+            queue.popleft()
+            decided.append(_Decided(waiting, decision, len(draft) - 1))
         return batch
 
     async def _commit(self, batch: _Batch) -> None:
@@ -333,43 +328,31 @@ class Writer(Generic[State, Command]):
                 address = before if place < 0 else Address(self.basis, place)
                 waiting.answer.set_result(Answer(decision.answer, address))
 
-    @staticmethod
-    def _fits(events: list[Event], size: int, more: list[Event], weight: int) -> bool:
-        """Whether the events of one more decision go into the same commit."""
-        return (
-            len(events) + len(more) <= MAX_EVENTS
-            and size + weight <= MAX_BYTES
-            and events[0].data.kind is more[0].data.kind
-        )
-
-    def _decide(self, command: Any, meta: Meta) -> Decision:  # noqa: ANN401  - the decider knows its commands
+    def _decide(self, command: Any, meta: Meta, now: datetime) -> Decision:  # noqa: ANN401  - the decider knows its commands
         try:
             if type(command) is Query:
                 return Decision(answer=command.of(self.state))
-            context = Context(self._clock(), self.basis, self._draw(), meta.correlation or "", meta.actor)
+            context = Context(now, self.basis, self._draw(), meta.correlation or "", meta.actor)
             return self._decider.decide(self.state, command, context)
         except Refusal as refusal:
             return Decision(refusal=refusal)
 
-    def _events_of(self, decision: Decision, meta: Meta) -> tuple[list[Event], int]:
-        if not decision.facts:
-            return [], 0
-        now = self._clock()
-        events = [
+    def _events_of(self, facts: Sequence[Fact], meta: Meta, now: datetime) -> list[Event]:
+        actor, command, correlation, causation, traceparent = meta
+        return [
             Event.of(
-                fact.data,
-                about=fact.about,
+                data,
+                about=about,
                 id=new_id(),
                 source=self._source,
                 time=now,
-                correlation=fact.correlation or meta.correlation or meta.command or fact.about,
-                causation=meta.causation or meta.command,
-                actor=meta.actor,
-                traceparent=meta.traceparent,
+                correlation=own or correlation or command or about,
+                causation=causation or command,
+                actor=actor,
+                traceparent=traceparent,
             )
-            for fact in decision.facts
+            for about, data, own in facts
         ]
-        return events, sum(map(encoded_size, events))
 
     async def _append(self, batch: _Batch) -> None:
         events = batch.events
