@@ -142,7 +142,32 @@ async def test_what_was_wrongly_known_is_read_after_the_conflict(store: JetStrea
 async def test_who_loses_each_race_is_told_so(store: JetStreamStore) -> None:
     await once(store, "a")
     with pytest.raises(Conflict):
-        await once(store, "b", known=Folded(Names()), tries=1)
+        await once(store, "b", known=Folded(Names()), within_s=0)
+
+
+async def test_where_somebody_writes_without_a_pause_others_get_their_turn(store: JetStreamStore) -> None:
+    await once(store, "a")
+    busy = True
+
+    async def write() -> None:
+        number = 0
+        while busy:
+            try:
+                await once(store, f"busy {number}", known=folded, within_s=0)
+            except Conflict:
+                folded.state = Names()
+                folded.expected = [each.sequence async for each in store.read((ROOM,))][-1]
+            else:
+                folded.expected = (await store.position()).sequence
+            number += 1
+
+    folded = Folded(Names(), expected=1)
+    writing = asyncio.create_task(write())
+    for number in range(5):
+        await once(store, f"n{number}")
+    busy = False
+    await writing
+    assert {f"n{number}" for number in range(5)} <= set(await names(store))
 
 
 async def test_other_boundaries_are_taken_in_where_they_matter(store: JetStreamStore) -> None:

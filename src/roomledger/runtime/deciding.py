@@ -4,7 +4,9 @@ That is for those who write before or beside a boundary's writer, and rarely: ea
 boundary from its beginning, and after a lost race what came in between. Who decides often is a `Writer`.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import random
@@ -13,16 +15,17 @@ from typing import Any, Final, Generic, TypeVar
 from roomledger.domain.decider import Context, Decider, Decision
 from roomledger.event_store.errors import Conflict
 from roomledger.event_store.store import EventStore
+from roomledger.runtime.arrivals import batches
 from roomledger.runtime.commands import Answer, Meta
-from roomledger_events.envelope import Address, Event
+from roomledger_events.envelope import Address, Commit, Event
 from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import Boundary
 
 State = TypeVar("State")
 Command = TypeVar("Command")
 
-TRIES: Final = 20
-"""How often a decision is made anew because somebody else wrote meanwhile."""
+WITHIN_S: Final = 5.0
+"""How long a decision is made anew because somebody else wrote meanwhile, in seconds."""
 
 
 @dataclass(slots=True)
@@ -76,11 +79,19 @@ async def fold_on(
     """
     head = await store.position()
     async for commit in store.read((boundary, *also), start=folded.basis + 1, until=head.sequence):
+        _take_in(folded, [commit], boundary, decider)
+    folded.basis = head.sequence
+
+
+def _take_in(
+    folded: Folded[State], commits: Iterable[Commit], boundary: Boundary, decider: Decider[State, Any]
+) -> None:
+    for commit in commits:
         for event in commit.events:
             folded.state = decider.evolve(folded.state, event)
         if commit.boundary == boundary:
             folded.expected = commit.sequence
-    folded.basis = head.sequence
+        folded.basis = max(folded.basis, commit.sequence)
 
 
 async def decide_once(
@@ -93,7 +104,7 @@ async def decide_once(
     source: str,
     also: Sequence[Boundary] = (),
     known: Folded[State] | None = None,
-    tries: int = TRIES,
+    within_s: float = WITHIN_S,
 ) -> Answer:
     """Decide a command and return its answer once its facts are in the log.
 
@@ -107,19 +118,18 @@ async def decide_once(
         also: Further boundaries that the state takes in.
         known: The state to begin with, where it is known without reading, as that of a new id is; after a
             lost race it is read on from there.
-        tries: How often to decide while others write to the boundary.
+        within_s: How long to decide anew while others write to the boundary, in seconds; 0 for not at all.
 
     Raises:
         Refusal: The command is refused; what the refusal leaves behind is in the log.
-        Conflict: Somebody else wrote each time.
+        Conflict: Somebody else was first each time.
         LogUnavailable: The log did not answer; the facts may be in the log.
         LogFull: The log has reached its size limit.
         CommitTooLarge: The facts do not go into one commit.
     """
     folded = Folded(decider.initial()) if known is None else known
-    for tried in range(tries):
-        if tried or known is None:
-            await fold_on(folded, store, boundary, decider, also)
+
+    async def decide() -> Answer:
         draw = random()  # noqa: S311  - chance, no secret
         context = Context(datetime.now(UTC), folded.basis, draw, meta.correlation or "", meta.actor)
         wanted = command(folded.state) if callable(command) else command
@@ -127,17 +137,35 @@ async def decide_once(
         address = Address(folded.basis)
         if decision.facts:
             events = enveloped(decision, meta, source=source, time=context.now)
-            try:
-                sequence = await store.append(boundary, events, folded.expected)
-                address = Address(sequence, len(events) - 1)
-            except Conflict:
-                if tried + 1 == tries:
-                    raise
-                continue
+            sequence = await store.append(boundary, events, folded.expected)
+            address = Address(sequence, len(events) - 1)
         if decision.refusal is not None:
             raise decision.refusal
         return Answer(decision.answer, address)
-    raise ValueError(f"{tries} tries: at least one is needed")
+
+    end = asyncio.get_running_loop().time() + within_s
+    if known is None:
+        await fold_on(folded, store, boundary, decider, also)
+    try:
+        return await decide()
+    except Conflict:
+        if within_s <= 0:
+            raise
+    await fold_on(folded, store, boundary, decider, also)
+    # Who reads and then appends is always too late where somebody writes without a pause; who follows is not.
+    following = store.follow((boundary, *also), start=folded.basis + 1)
+    async with aclosing(batches(following)) as arrived:
+        while True:
+            try:
+                return await decide()
+            except Conflict as conflict:
+                lost = conflict
+            try:
+                async with asyncio.timeout_at(end):
+                    commits = await anext(arrived)
+            except TimeoutError:
+                raise lost from None
+            _take_in(folded, commits, boundary, decider)
 
 
 def enveloped(decision: Decision, meta: Meta, *, source: str, time: datetime) -> list[Event]:
