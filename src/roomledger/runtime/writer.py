@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 QUEUE_LIMIT = 20_000
 """Commands that may wait for one boundary; further ones are refused as busy."""
 
+SURE_S = 1.0
+"""For so long after the log confirmed the writer it answers from memory alone; no other takes over sooner."""
 
 _RETRY_S = 0.5
 
@@ -321,6 +323,9 @@ class Writer(Generic[State, Command]):
             except CommitTooLarge as large:
                 await self._take_back(batch, Refusal(Code.INVALID_ARGUMENT, str(large)))
                 return
+        elif batch.decided and self.unconfirmed_s > SURE_S:
+            await self._make_sure(batch)
+            return
         for waiting, decision, place in batch.decided:
             if decision.refusal is not None:
                 self._refuse(waiting, decision.refusal)
@@ -425,6 +430,21 @@ class Writer(Generic[State, Command]):
             return commit.sequence <= self._expected
         mine = bool(commit.events) and commit.events[0].source == self._source
         return mine and commit.sequence <= self._last_beside
+
+    async def _make_sure(self, batch: _Batch) -> None:
+        """Have the log confirm this writer before it answers without writing, then decide again.
+
+        What is written is safe by its expectation. But a writer that was halted, and has not noticed that
+        another one took over, would else tell from its memory what is not so any more.
+        """
+        try:
+            await self._read_on()
+        except LogUnavailable as error:
+            for waiting, *_ in batch.decided:
+                self._refuse(waiting, Refusal(Code.LOG_UNAVAILABLE, str(error)))
+            return
+        self._queue.extendleft(each.waiting for each in reversed(batch.decided))
+        self._must_own()
 
     async def _decide_again(self, batch: _Batch) -> None:
         """Put the commands of a lost commit back, on a state without what they would have done."""

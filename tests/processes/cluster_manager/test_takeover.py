@@ -1,6 +1,11 @@
 import asyncio
+import contextlib
+import json
+import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from roomledger.domain.errors import Refusal
 from roomledger_events.subjects import Boundary, Kind
 from tests.support.nats import NatsServer, until
 from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, Callers, check, disturb, managed
@@ -54,3 +59,39 @@ async def test_a_burst_is_spread_though_the_workers_report_what_they_had_long_be
         given = await burst(cluster, purpose="video", workers=12, tasks=500, seconds=2, jitter=None)
     assert sum(given) == 500
     assert max(given) <= 1.2 * 500 / 12
+
+
+async def test_a_manager_that_was_halted_says_nothing_that_is_not_so_any_more(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with managed(access(nats_server), tmp_path, SETTINGS, count=2) as cluster:
+        await cluster.join(PURPOSE, ("w0", "w1"))
+        await cluster.calls.schedule(PURPOSE, "t1")
+        await cluster.calls.pick_up_tasks("w0", ("t1",))
+        watching = asyncio.create_task(cluster.watch())
+        await until(lambda: bool(cluster.taken_over))
+        halted = cluster.managers.running[cluster.active]
+        halted.send(signal.SIGSTOP)
+        await until(lambda: len(cluster.taken_over) > 1, seconds=10)
+        await asked_until_done(lambda: cluster.calls.quit("w0"))
+        await asked_until_done(lambda: cluster.calls.schedule(PURPOSE, "t1"))
+        broker = await nats_server.connect()
+        body = json.dumps({"purpose": PURPOSE, "task": "t1"}).encode()
+        asking = [
+            asyncio.create_task(broker.request("rpc.cluster.get_scheduled", body, timeout=20))
+            for _ in range(20)
+        ]
+        await until(lambda: any(task.done() for task in asking), seconds=10)
+        assert not all(task.done() for task in asking), "the halted one has some of them"
+        halted.send(signal.SIGCONT)
+        told = [json.loads((await task).data) for task in asking]
+        watching.cancel()
+        assert {answer.get("worker") or answer["code"] for answer in told} <= {"w1", "not_ready"}
+
+
+async def asked_until_done(ask: Callable[[], Awaitable[object]]) -> None:
+    """Ask again while requests may still meet a manager that is halted."""
+    while True:
+        with contextlib.suppress(Refusal):
+            await ask()
+            return
