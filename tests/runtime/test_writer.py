@@ -388,7 +388,7 @@ async def test_a_writer_that_was_closed_is_not_ready(nats_server: NatsServer) ->
     async with opened(nats_server) as store, writing(store) as writer:
         waiting = writer.submit(Quit("w1"), ME)
         writer.close()
-        for answer in (waiting, writer.submit(Quit("w2"), ME)):
+        for answer in (waiting, writer.submit(Quit("w2"), ME), writer.catch_up()):
             with pytest.raises(Refusal) as refused:
                 await answer
             assert refused.value.code is Code.NOT_READY

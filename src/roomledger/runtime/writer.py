@@ -143,8 +143,11 @@ class Writer(Generic[State, Command]):
             self._wake.set()
 
     def catch_up(self) -> Awaitable[None]:
-        """Return when the state has taken in all that is in the log now."""
+        """Return when the state has taken in all that is in the log now; a `Refusal` if it cannot."""
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._unavailable is not None:
+            caught_up.set_exception(self._unavailable)
+            return caught_up
         self._caught_up.append(caught_up)
         self._wake.set()
         return caught_up
