@@ -4,7 +4,7 @@ import pytest
 
 from roomledger.event_store.errors import LogUnavailable
 from roomledger.runtime.buckets import Bucket
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, until
 
 
 @pytest.fixture
@@ -75,3 +75,14 @@ async def test_a_broker_that_does_not_answer_is_told(nats_server: NatsServer, bu
         await bucket.get("a")
     nats_server.resume()
     assert await bucket.get("a") is not None
+
+
+async def test_an_entry_with_a_life_goes_by_itself(nats_server: NatsServer) -> None:
+    bucket = Bucket(await nats_server.connect(), "ROOMLEDGER_SHORT", life_s=1)
+    await bucket.put("a", b"1")
+
+    async def gone() -> bool:
+        return await bucket.get("a") is None
+
+    await until(gone)
+    assert await bucket.create("a", b"2")

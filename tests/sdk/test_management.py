@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from roomledger.domain.signed_token import read
 from roomledger.sdk import management
 from roomledger.sdk.errors import ApiRefused, ApiUnreachable
 from roomledger.sdk.management import Management
+from roomledger_events.rooms import ParticipantLeft
 from tests.processes.management_api.running import Running
+from tests.processes.management_api.whole import Whole
+from tests.support.cluster import TestCluster
 from tests.support.nats import NatsServer
 
 
@@ -38,6 +42,44 @@ async def test_all_pages_of_a_list_are_fetched(running: Running, monkeypatch: py
             return [room["id"] for room in api.rooms()]
 
     assert await asyncio.to_thread(fetch) == rooms
+
+
+async def test_a_room_is_changed_and_deleted(running: Running) -> None:
+    def work() -> None:
+        with Management(running.api.url, running.key) as api:
+            api.create_room("x", room="r1")
+            assert api.change_room("r1", {"participantLimit": 3})["participantLimit"] == 3
+            api.delete_room("r1")
+            assert list(api.rooms()) == []
+
+    await asyncio.to_thread(work)
+
+
+async def test_a_token_is_revoked(running: Running) -> None:
+    def work() -> None:
+        with Management(running.api.url, running.key) as api:
+            api.create_room("x", room="r1")
+            api.revoke_token(read(api.token("r1", user="ada", role="viewer"))[0].token)
+
+    await asyncio.to_thread(work)
+    assert "TokenRevoked" in await running.types()
+
+
+async def test_participants_are_listed_changed_and_removed(cluster: TestCluster) -> None:
+    async with Whole.of(cluster) as whole:
+        room = await whole.room()
+        await whole.join(room, "ada")
+
+        def work() -> None:
+            with Management(whole.api.url, whole.key) as api:
+                changed = api.set_permission(room, "ada", "publish/audio", allowed=False)
+                assert changed["permission"]["publish"] == {"audio": False, "video": True}
+                api.remove_participant(room, "ada", reason="ä & ö?")
+                assert list(api.participants(room)) == []
+
+        await asyncio.to_thread(work)
+        last = (await cluster.commits())[-1].events[0].data
+        assert last == ParticipantLeft(participant="ada", reason="dropped", message="ä & ö?")
 
 
 async def test_a_refusal_has_its_code(running: Running) -> None:

@@ -26,6 +26,7 @@ class Running:
 
     def __init__(self, api: ManagementApi, broker: Connection, store: JetStreamStore) -> None:
         self.api = api
+        self.server: NatsServer
         self.broker = broker
         self.store = store
         self.key = api.first_service.key
@@ -44,6 +45,7 @@ class Running:
             await api.start()
             try:
                 running = cls(api, broker, store)
+                running.server = server
                 await running.scheduling.start(await server.connect())
                 yield running
                 for client in running._clients:

@@ -122,9 +122,9 @@ class BasisShape(_Shape):
     workers: Annotated[int, Field(description="how many there were of the purpose")]
     candidates: Annotated[int, Field(description="how many of them were left to choose from")]
     refused: Annotated[dict[str, int], Field(description="how many were not, by rule")]
-    load: Annotated[float | None, Field(description="the chosen one's effective load")]
+    load: Annotated[float | None, Field(description="the chosen one's effective load")] = None
     runners_up: list[RunnerUpShape]
-    draw: Annotated[float | None, Field(description="the random draw, where the strategy needs one")]
+    draw: Annotated[float | None, Field(description="the random draw, where the strategy needs one")] = None
 
 
 class DecisionShape(_Shape):
