@@ -118,7 +118,10 @@ async def test_a_controller_that_only_thinks_it_owns_the_room_is_stopped_by_the_
     await join(cluster, "r1", await cluster.token("r1"), "u1")
     second = await cluster.conference(worker_id="c2")
     rooms = Controller(cluster.access.broker, actor="test")
-    await Conference(cluster.access.broker, actor="test").get_node(second.id, "r1")
+    with pytest.raises(Refusal) as refused:
+        await Conference(cluster.access.broker, actor="test").get_node(second.id, "r1")
+    assert refused.value.code is Code.WRONG_CONTROLLER, "the reservation says who tries"
+    await second._run("r1", Meta(actor="test"))
     with pytest.raises(Refusal):
         await rooms.join(first.nodes[0].node, "r1", await cluster.token("r1"), participant="u2", portal="p1")
     await rooms.join(second.nodes[0].node, "r1", await cluster.token("r1"), participant="u3", portal="p1")
@@ -262,3 +265,126 @@ async def test_a_room_created_anew_at_once_keeps_its_task_and_lets_no_old_token_
         task = await task_of(cluster, "r1")
         assert task is not None
         assert task.state == "running"
+
+
+# -- Nodes
+
+
+async def test_the_node_of_a_room_can_be_asked_for(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    node, _ = await controller(cluster, "r1")
+    conference = Conference(cluster.access.broker, actor="test")
+    by_room = await conference.query_node("c1", room="r1")
+    assert (by_room.node, by_room.state, by_room.rooms) == (node, "assigned", ("r1",))
+    assert await conference.query_node("c1", node=node) == by_room
+    assert await conference.get_nodes("c1") == (by_room,)
+
+
+async def test_a_node_that_is_not_there_is_refused(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference(worker_id="c1")
+    conference = Conference(cluster.access.broker, actor="test")
+    for asked in ({"node": "nobody"}, {"room": "nowhere"}):
+        with pytest.raises(Refusal) as refused:
+            await conference.query_node("c1", **asked)
+        assert refused.value.code is Code.NO_SUCH_NODE
+    with pytest.raises(Refusal) as refused:
+        await conference.query_node("c1")
+    assert refused.value.code is Code.INVALID_ARGUMENT
+
+
+async def test_a_worker_that_is_not_there_has_no_node(cluster: TestCluster) -> None:
+    with pytest.raises(Refusal) as refused:
+        await Conference(cluster.access.broker, actor="test").get_node("nobody", "r1")
+    assert refused.value.code is Code.NO_NODE
+
+
+async def test_the_task_of_a_room_is_the_rooms_id(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference(worker_id="c1")
+    reply = await cluster.access.broker.request(
+        "rpc.conference.c1.get_node", b'{"room": "r1", "task": "another"}', timeout=2
+    )
+    assert (reply.headers or {})["Nats-Service-Error-Code"] == "invalid_argument"
+
+
+async def test_the_rooms_of_a_node_that_is_recycled_are_given_to_another(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    conference = Conference(cluster.access.broker, actor="test", time_limit=10)
+    (before,) = await conference.get_nodes("c1")
+    assert await conference.recycle_node("c1", before.node) == 1
+    assert await conference.recycle_node("c1", before.node) == 0, "it is gone already"
+    node, rooms = await controller(cluster, "r1")
+    assert node != before.node
+    assert [each.id for each in await rooms.get_participants(node, "r1")] == ["u1"]
+    assert "ParticipantLeft" not in await cluster.types(Kind.ROOM, "r1")
+
+
+# -- Rooms that end, and rooms that move
+
+
+async def test_an_empty_room_is_released_and_its_task_laid_down(cluster: TestCluster) -> None:
+    await cluster.manager()
+    conference = await cluster.conference(worker_id="c1", room_release_ms=200)
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    node, rooms = await controller(cluster, "r1")
+    await rooms.leave(node, "r1", "u1", reason="logout")
+    await until(lambda: conference.rooms == 0)
+
+    async def laid_down() -> bool:
+        task = await task_of(cluster, "r1")
+        return task is not None and (task.worker, task.state) == ("c1", "reserved")
+
+    await until(laid_down)
+    assert (await cluster.types(Kind.ROOM, "r1"))[-1] == "ControllerReleased"
+    await join(cluster, "r1", await cluster.token("r1"), "u2")
+    assert await task_of(cluster, "r1") == TaskView(worker="c1", state="running")
+
+
+async def test_a_room_is_not_released_while_somebody_is_in_it(cluster: TestCluster) -> None:
+    await cluster.manager()
+    conference = await cluster.conference(room_release_ms=50)
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    await cluster.room("r2")
+    await controller(cluster, "r2")
+    await until(lambda: conference.rooms == 1)
+    assert "ControllerReleased" not in await cluster.types(Kind.ROOM, "r1")
+
+
+async def test_a_worker_that_drains_moves_its_rooms_at_the_deadline(cluster: TestCluster) -> None:
+    await cluster.manager()
+    first = await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    second = await cluster.conference(worker_id="c2")
+    await cluster.cluster().drain("c1", 100)
+    await until(lambda: second.rooms == 1)
+    await until(lambda: first.rooms == 0)
+    assert await task_of(cluster, "r1") == TaskView(worker="c2", state="running")
+    node, rooms = await controller(cluster, "r1")
+    assert [each.id for each in await rooms.get_participants(node, "r1")] == ["u1"]
+
+
+async def test_a_worker_that_drains_keeps_its_rooms_where_there_is_no_other(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.conference(worker_id="c1")
+    await cluster.room("r1")
+    await join(cluster, "r1", await cluster.token("r1"), "u1")
+    await cluster.cluster().drain("c1", 50)
+
+    async def tried() -> bool:
+        return "TaskLaidDown" in await cluster.types(Kind.SCHEDULER, "conference")
+
+    await until(tried)
+
+    async def kept() -> bool:
+        return await task_of(cluster, "r1") == TaskView(worker="c1", state="running")
+
+    await until(kept)

@@ -80,7 +80,7 @@ class Conference:
                 ready_s=settings.node_ready_ms / 1000,
                 silence_s=settings.node_silence_ms / 1000,
             ),
-            lost=self._node_died,
+            lost=self._node_gone,
         )
         self._worker = Worker(
             self._cluster,
@@ -182,19 +182,27 @@ class Conference:
     async def _get_node(self, request: shapes.GetNode, meta: Meta) -> shapes.NodeFound:
         if request.task != request.room:
             raise Refusal(Code.INVALID_ARGUMENT, "the task of a room is the room's id")
+        await self._check_placement(request.room)
         node = await self._run(request.room, meta)
         if node is None:
             raise RuntimeError("a room is only left alone where that was asked for")
         return shapes.NodeFound(node=node)
 
-    async def _recycle_node(self, request: shapes.OfNode, meta: Meta) -> shapes.Moved:
-        view = self._view(request.node)
-        self._nodes.pool.retire(request.node)
-        moved = 0
-        for room in view.rooms:
-            moved += await self._move_away(room, request.node, meta)
+    async def _check_placement(self, room: str) -> None:
+        """Refuse a room that another worker has by now: the request may have waited in a halted process."""
+        try:
+            holder = (await self._cluster.get_scheduled(PURPOSE, room)).worker
+        except Refusal as refusal:
+            if refusal.code is Code.NO_SUCH_TASK:
+                return
+            raise
+        if holder != self.id:
+            raise Refusal(Code.WRONG_CONTROLLER, f"room {room} is with worker {holder} now", worker=holder)
+
+    async def _recycle_node(self, request: shapes.OfNode, _: Meta) -> shapes.Moved:
+        view = self._nodes.pool.view(request.node)
         await self._nodes.recycle(request.node)
-        return shapes.Moved(rooms=moved)
+        return shapes.Moved(rooms=0 if view is None else len(view.rooms))
 
     async def _query_node(self, request: shapes.QueryNode, _: Meta) -> shapes.NodeView:
         if (request.node is None) == (request.room is None):
@@ -284,15 +292,15 @@ class Conference:
     def _lock(self, room: str) -> asyncio.Lock:
         return self._changing.setdefault(room, asyncio.Lock())
 
-    # -- Nodes that die, and that are to be emptied
+    # -- Nodes that are gone
 
-    def _node_died(self, rooms: tuple[str, ...], died: Event) -> None:
-        meta = Meta(self._actor, correlation=died.correlationid, causation=died.id)
+    def _node_gone(self, rooms: tuple[str, ...], gone: Event) -> None:
+        meta = Meta(self._actor, correlation=gone.correlationid, causation=gone.id)
         for room in rooms:
             self._begin(self._take_over(room, meta), f"taking {room} over")
 
     async def _take_over(self, room: str, meta: Meta) -> None:
-        """Have another node run a room whose node has died; an empty one is over."""
+        """Have another node run a room whose node is gone; an empty one is over."""
         while True:
             try:
                 node = await self._run(room, meta, if_occupied=True)
@@ -307,17 +315,6 @@ class Conference:
             async with self._lock(room):
                 if self._nodes.pool.node_of(room) is None:
                     await self._end_room(room, deleted=False)
-
-    async def _move_away(self, room: str, node: str, meta: Meta) -> bool:
-        """Give a room to another node; return whether it had been with this one."""
-        async with self._lock(room):
-            if self._nodes.pool.node_of(room) != node:
-                return False
-            self._epochs.pop(room, None)
-            self._ledger.note(NodeReleased(node=node, room=room), about=node)
-            self._nodes.take(room)
-        await self._take_over(room, meta)
-        return True
 
     # -- What the cluster says
 
