@@ -42,7 +42,7 @@ class OfNode(Request, kw_only=True, frozen=True):
 
 
 class Moved(msgspec.Struct, kw_only=True, frozen=True):
-    """The reply to ``conference.recycle_node``: how many rooms went to other nodes."""
+    """The reply to ``conference.recycle_node``: how many rooms other nodes take over."""
 
     rooms: int
 

@@ -91,7 +91,7 @@ class Conference:
         ).node
 
     async def recycle_node(self, worker: str, node: str, meta: RequestMeta | None = None) -> int:
-        """End a node, once its rooms are with other nodes; return how many these were."""
+        """End a node; other nodes take over its rooms, and how many these are is returned."""
         return (await self._call(worker, "recycle_node", OfNode(node=node, meta=meta), Moved)).rooms
 
     async def query_node(self, worker: str, *, node: str | None = None, room: str | None = None) -> NodeView:

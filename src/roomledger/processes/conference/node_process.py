@@ -128,6 +128,8 @@ class NodeProcess:
         """Wait until it has ended, and return how."""
         assert self._process is not None  # noqa: S101  - one waits for what was started
         status = await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 

@@ -67,7 +67,7 @@ class Nodes:
         make: Makes a node of this id.
         worker: The worker's id.
         patience: How long to wait for what.
-        lost: Told of rooms whose node has died, with the event that says so.
+        lost: Told of rooms whose node is gone, with the event that says so.
     """
 
     def __init__(
@@ -224,14 +224,14 @@ class Nodes:
         del self._watched[node]
         watched.gone.set_result(None)
         if watched.why in {"recycled", "quit"}:
-            self._ledger.note(NodeStopped(node=node, reason=watched.why), about=node)
+            gone = self._ledger.note(NodeStopped(node=node, reason=watched.why), about=node)
         else:
             why = watched.why or how
             log.error("a node died", node=node, rooms=len(rooms), why=why)
-            died = self._ledger.note(NodeDied(node=node, reason=why), about=node)
+            gone = self._ledger.note(NodeDied(node=node, reason=why), about=node)
             self._slow_down(never_ready=never_ready)
-            if rooms:
-                self._lost(rooms, died)
+        if rooms and not self._stopping:
+            self._lost(rooms, gone)
         self._tell()
         self._fill()
 
