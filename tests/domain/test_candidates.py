@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as effort
@@ -92,7 +93,7 @@ def test_the_index_chooses_as_a_scan_of_all_workers_does(
         context = Context(START + timedelta(seconds=number), number)
         command = what
         if isinstance(what, Preference):
-            command, context = Schedule(f"t{number}", what), context._replace(draw=also)
+            command, context = Schedule(f"t{number}", what), msgspec.structs.replace(context, draw=also)
             choice = state.candidates.choose(what, also)
             plain = model.choose(what, also)
             assert [worker.id for worker in choice.ranked] == plain.ranked

@@ -1,6 +1,8 @@
 """The workers of a purpose, indexed so that a decision looks at none but the first of those that match."""
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from roomledger.domain.matching import Available, matcher_of
 from roomledger.domain.pools import InTurns, Key, Pool
@@ -10,7 +12,7 @@ from roomledger.domain.worker import Worker
 from roomledger_events.tasks import Preference
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """What a decision is made from.
 
     Attributes:

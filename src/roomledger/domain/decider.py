@@ -8,7 +8,9 @@ what is in the log has happened, and it ignores the types that it does not know.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from roomledger.domain.errors import Refusal
 from roomledger_events.envelope import Event, Payload
@@ -17,7 +19,7 @@ State = TypeVar("State")
 Command = TypeVar("Command")
 
 
-class Context(NamedTuple):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """What comes with a command from outside the domain.
 
     Attributes:
@@ -35,7 +37,7 @@ class Context(NamedTuple):
     actor: str = ""
 
 
-class Fact(NamedTuple):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """Something that happens by a decision; its envelope is made by the writer.
 
     Attributes:
@@ -50,7 +52,7 @@ class Fact(NamedTuple):
     correlation: str | None = None
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a command leads to: facts in order, and the answer or the refusal that its caller gets.
 
     The answer is given only when the facts are in the log.

@@ -8,7 +8,9 @@ wish: where no candidate serves it, all that the isp rule let pass remain.
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from roomledger.domain.pools import Key, Pool
 from roomledger_events.tasks import Preference
@@ -29,7 +31,7 @@ PreferenceClass = tuple[object, ...]
 """What of a preference the matcher looks at; for each such class a strategy remembers its picks."""
 
 
-class Available(NamedTuple):
+class Available(msgspec.Struct, frozen=True, gc=False):
     """What a matcher chooses from.
 
     Attributes:
@@ -43,7 +45,7 @@ class Available(NamedTuple):
     total: int
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """What a matcher leaves.
 
     Attributes:

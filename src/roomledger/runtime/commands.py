@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from roomledger_events.envelope import Address
 
 
-class Meta(NamedTuple):
+class Meta(msgspec.Struct, frozen=True, gc=False):
     """What a command carries beside its arguments.
 
     Attributes:
@@ -29,7 +31,7 @@ TIMER: Final = Meta(actor="timer")
 """What the commands carry that a state's own deadlines lead to."""
 
 
-class Query(NamedTuple):
+class Query(msgspec.Struct, frozen=True, gc=False):
     """Asks for something that the state knows, in order with the commands.
 
     Attributes:
@@ -39,7 +41,7 @@ class Query(NamedTuple):
     of: Callable[[Any], Any]
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What a command's caller gets when its facts are in the log.
 
     Attributes:
@@ -57,7 +59,7 @@ class Answer(NamedTuple):
         return self.address.sequence
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True):
     """A command in a writer's queue, with the future that its caller waits for."""
 
     command: Any

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import msgspec
 import structlog
 
 from roomledger.domain.decider import Context, Decider, Decision, Fact
@@ -46,7 +47,7 @@ SURE_S = 1.0
 _RETRY_S = 0.5
 
 
-class _Decided(NamedTuple):
+class _Decided(msgspec.Struct, frozen=True):
     waiting: Waiting
     decision: Decision
     place: int
@@ -329,7 +330,8 @@ class Writer(Generic[State, Command]):
         elif batch.decided and self.unconfirmed_s > SURE_S:
             await self._make_sure(batch)
             return
-        for waiting, decision, place in batch.decided:
+        for each in batch.decided:
+            waiting, decision, place = each.waiting, each.decision, each.place
             if decision.refusal is not None:
                 self._refuse(waiting, decision.refusal)
             elif not waiting.answer.done():
@@ -346,20 +348,19 @@ class Writer(Generic[State, Command]):
             return Decision(refusal=refusal)
 
     def _events_of(self, facts: Sequence[Fact], meta: Meta, now: datetime) -> list[Event]:
-        actor, command, correlation, causation, traceparent = meta
         return [
             Event.of(
-                data,
-                about=about,
+                fact.data,
+                about=fact.about,
                 id=new_id(),
                 source=self._source,
                 time=now,
-                correlation=own or correlation or command or about,
-                causation=causation or command,
-                actor=actor,
-                traceparent=traceparent,
+                correlation=fact.correlation or meta.correlation or meta.command or fact.about,
+                causation=meta.causation or meta.command,
+                actor=meta.actor,
+                traceparent=meta.traceparent,
             )
-            for about, data, own in facts
+            for fact in facts
         ]
 
     async def _append(self, batch: _Batch) -> None:
@@ -376,8 +377,8 @@ class Writer(Generic[State, Command]):
                 break
             except LogUnavailable as error:
                 self._unavailable = Refusal(Code.LOG_UNAVAILABLE, str(error))
-                for waiting, *_ in batch.decided:
-                    self._refuse(waiting, self._unavailable)
+                for each in batch.decided:
+                    self._refuse(each.waiting, self._unavailable)
                 self._refuse_all(self._unavailable)
                 log.warning("the log does not answer", boundary=str(boundary), error=str(error))
         if self._unavailable is not None:
@@ -443,8 +444,8 @@ class Writer(Generic[State, Command]):
         try:
             await self._read_on()
         except LogUnavailable as error:
-            for waiting, *_ in batch.decided:
-                self._refuse(waiting, Refusal(Code.LOG_UNAVAILABLE, str(error)))
+            for each in batch.decided:
+                self._refuse(each.waiting, Refusal(Code.LOG_UNAVAILABLE, str(error)))
             return
         self._queue.extendleft(each.waiting for each in reversed(batch.decided))
         self._must_own()
@@ -456,8 +457,8 @@ class Writer(Generic[State, Command]):
 
     async def _take_back(self, batch: _Batch, refusal: Refusal) -> None:
         """Refuse commands whose commit was not stored and never will be."""
-        for waiting, *_ in batch.decided:
-            self._refuse(waiting, refusal)
+        for each in batch.decided:
+            self._refuse(each.waiting, refusal)
         await self._reload()
 
     async def _reload(self) -> None:
