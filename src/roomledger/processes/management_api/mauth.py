@@ -6,8 +6,8 @@
 The signature is base64 of the hexadecimal HMAC-SHA-256 of timestamp, nonce and, where both are there,
 username and role, joined by commas. The timestamp is in milliseconds since the epoch; a header is good for
 `WINDOW_MS` around it, and once: its clients choose the nonce from few numbers, so timestamp and nonce
-together count. It covers neither method nor path nor body, which is why new clients should prefer a bearer
-key over TLS.
+together count. Each process remembers those that it has seen itself, as long as it runs. The signature covers
+neither method nor path nor body, which is why new clients should prefer a bearer key over TLS.
 """
 
 import base64
