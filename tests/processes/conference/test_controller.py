@@ -6,8 +6,7 @@ import pytest
 
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.room import ROOM
-from roomledger.domain.room_commands import Join, Leave
-from roomledger.processes.conference import controller as controller_module
+from roomledger.domain.room_commands import Join, Leave, SendText
 from roomledger.processes.conference.controller import RoomController
 from roomledger.runtime.commands import Meta, Query
 from roomledger_events.subjects import Kind, Subjects
@@ -77,7 +76,7 @@ async def test_a_controller_that_knows_nothing_of_its_successor_asks_the_log_bef
     await first._hear_no_more()  # it is halted: it hears nothing of what comes
     await second.start(ME)
     await join(cluster, second, "u1")
-    monkeypatch.setattr(controller_module, "SURE_S", 0.05)
+    monkeypatch.setattr("roomledger.runtime.writer.SURE_S", 0.05)
     await asyncio.sleep(0.1)
     with pytest.raises(Refusal) as refused:
         await first.decide(Leave("u1", "logout"), ME)
@@ -107,3 +106,16 @@ async def test_a_controller_hears_of_its_successor(cluster: TestCluster, make: M
     with pytest.raises(Refusal) as refused:
         await join(cluster, first, "u1")
     assert refused.value.code is Code.NOT_READY
+
+
+async def test_a_text_that_an_earlier_controller_sent_is_known_by_its_command(
+    cluster: TestCluster, make: Make
+) -> None:
+    first, second = make("n1"), make("n2")
+    await first.start(ME)
+    await join(cluster, first, "u1")
+    answer = await first.decide(SendText("u1", "all", "hello"), Meta("test", command="text-1"))
+    await second.start(ME)
+    assert second.sent("text-1") == answer.address
+    assert second.sent("text-2") is None
+    assert second.sent(None) is None

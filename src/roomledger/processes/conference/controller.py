@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from roomledger.domain.decider import Decider
-from roomledger.domain.room_commands import Join, RoomCommand, TakeOverController
+from roomledger.domain.room_commands import RoomCommand, TakeOverController
 from roomledger.domain.room_state import RoomState
 from roomledger.event_store.store import EventStore
 from roomledger.processes.conference.lists import Lists
@@ -23,12 +23,12 @@ from roomledger.runtime.commands import Answer, Meta, Query
 from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
 from roomledger.runtime.writer import Writer
+from roomledger_events.envelope import Address
 from roomledger_events.subjects import Boundary, Kind, Subjects
 
 SEQUENCE: Final = "Nats-Sequence"
-SURE_S: Final = 1.0
-"""For how long the log's word that this is the controller is believed: far shorter than another one needs to
-notice that this one is halted, and to take over."""
+TEXTS_KEPT_S: Final = 600.0
+"""For how long the texts that an earlier controller sent are remembered: as long as the log keeps them."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,11 +63,13 @@ class RoomController:
         self.lists = Lists()
         self.epoch = 0
         self._broker = broker
+        self._store = store
         self._subjects = subjects
         self._worker = worker
         self._node = node
         self._ended = ended
         self._heard: list[Subscription] = []
+        self._texts: dict[str, Address] = {}
         self._running: asyncio.Task[None] | None = None
         self._writer: Writer[RoomState, RoomCommand] = Writer(
             store,
@@ -104,10 +106,12 @@ class RoomController:
                 await self._hear_no_more()
                 return False
             await self._writer.take_over(TakeOverController(self._worker, self._node), meta)
+            await self._read_texts()
         except BaseException:
             await self._hear_no_more()
             raise
         self.epoch = self._writer.state.epoch
+        asyncio.get_running_loop().call_later(TEXTS_KEPT_S, self._texts.clear)
         self._running = asyncio.create_task(self._run(), name=f"room {self.room}")
         return True
 
@@ -120,16 +124,14 @@ class RoomController:
     async def decide(self, command: RoomCommand | Query, meta: Meta) -> Answer:
         """Have a command decided.
 
-        What leads to events is safe by their expectation, whoever decides. But a controller that was halted,
-        and has not noticed that another one took over, would say "there is nobody to leave" from its memory
-        alone. So it asks the log first when that has not confirmed it for a while. A join leads to events.
-
         Raises:
             Refusal: It was refused, or the log is out of reach.
         """
-        if self._writer.unconfirmed_s > SURE_S and type(command) is not Join:
-            await self._writer.catch_up()
         return await self._writer.submit(command, meta)
+
+    def sent(self, command: str | None) -> Address | None:
+        """Return where a text stands that an earlier controller sent by this command; None if none did."""
+        return None if command is None else self._texts.get(command)
 
     async def learn_of_token(self, token: str) -> None:
         """Read on to the log's end if the token is not known yet.
@@ -139,6 +141,19 @@ class RoomController:
         """
         if not self._writer.state.tokens.knows(token):
             await self._writer.catch_up()
+
+    async def _read_texts(self) -> None:
+        """Learn of the texts that earlier controllers sent.
+
+        A text is the one thing that, asked for again, would be there twice: who is in twice, or has left
+        twice, is seen in the state. Nothing comes on top: a text is guarded by the room's last sequence.
+        """
+        if not self._writer.state.participants:
+            return
+        async for commit in self._store.read((Boundary(Kind.TEXT, self.room),)):
+            for place, event in enumerate(commit.events):
+                if event.causationid:
+                    self._texts[event.causationid] = Address(commit.sequence, place)
 
     def _owns(self, state: RoomState) -> bool:
         return state.controller == (self._worker, self._node, self.epoch)

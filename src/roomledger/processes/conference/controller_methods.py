@@ -99,6 +99,9 @@ class _Methods:
         return shapes.PermissionSet(permission=answer.value.permission, seq=str(answer.address))
 
     async def text(self, request: shapes.SendText, meta: Meta) -> shapes.TextStored:
+        sent = self._controller(request.room).sent(meta.command)
+        if sent is not None:
+            return shapes.TextStored(seq=str(sent))
         command = room_commands.SendText(request.sender, request.to, request.message)
         answer = await self._decide(request.room, command, meta)
         return shapes.TextStored(seq=str(answer.address))

@@ -1,6 +1,8 @@
 """Between clients and rooms: what a gateway has done for its sessions."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -10,9 +12,13 @@ from roomledger.processes.portal.departures import Departure, Departures
 from roomledger.processes.portal.entrance import AGAIN, Denied, Entrance, on_behalf_of
 from roomledger.processes.portal.notifications import News
 from roomledger.processes.portal.room_feed import RoomFeeds
-from roomledger.processes.portal.whereabouts import Whereabouts
+from roomledger.processes.portal.whereabouts import Place, Whereabouts
 from roomledger.sdk.rooms import Controller, JoinedRoom, ParticipantView
 from roomledger.sdk.worker import Worker
+
+ANSWER_S: Final = 5.0
+"""For how long a room that is on its way to another node is asked again."""
+_PAUSE_S: Final = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -56,13 +62,19 @@ class Lobby:
         Raises:
             Refusal: The room cannot be asked.
         """
-        place = await self._whereabouts.of(claims.room, on_behalf_of(claims, participant, "find"))
-        try:
-            return await self._controller.get_participants(place.node, claims.room)
-        except Refusal as refusal:
-            if refusal.code in AGAIN:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + ANSWER_S
+        while True:
+            place: Place | None = None
+            try:
+                place = await self._whereabouts.of(claims.room, on_behalf_of(claims, participant, "find"))
+                return await self._controller.get_participants(place.node, claims.room)
+            except Refusal as refusal:
+                if refusal.code not in AGAIN or loop.time() >= end:
+                    raise
+            if place is not None:
                 self._whereabouts.forget(claims.room, place)
-            raise
+            await asyncio.sleep(_PAUSE_S)
 
     def follow(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
         """Tell a participant of all that comes after its join."""
