@@ -23,9 +23,7 @@ Id = Annotated[
 _matches = re.compile(ID_PATTERN).match
 _COUNTER_BITS: Final = 12
 _COUNTER_MAX: Final = (1 << _COUNTER_BITS) - 1
-_RANDOM_DIGITS: Final = 20
-"""Hexadecimal digits that an id draws: 16 for its tail, and what its counter may begin with."""
-_RANDOM_BYTES: Final = 512 * _RANDOM_DIGITS // 2
+_DRAWN: Final = 256
 _VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """A random digit → one that tells the variant of RFC 9562 in its upper two bits."""
 
@@ -64,28 +62,22 @@ class _Uuid7Source:
         self._milliseconds = 0
         self._head = ""
         self._counter = 0
-        self._random = ""
-        self._taken = 0
+        self._tails: list[str] = []
         os.register_at_fork(after_in_child=self._forget)
 
     def __call__(self) -> str:
         now = time.time_ns() // 1_000_000
         with self._lock:
-            if self._taken == len(self._random):
-                # Fetched for many at once: asking the system costs more than all the rest.
-                self._random, self._taken = os.urandom(_RANDOM_BYTES).hex(), 0
-            begin = self._taken
-            self._taken = end = begin + _RANDOM_DIGITS
-            random = self._random[begin:end]
+            if not self._tails:
+                self._tails = _tails()
             if now > self._milliseconds:
                 # The upper half is left free, so that a busy millisecond has room to count.
-                self._begin(now, int(random[16:], 16) & (_COUNTER_MAX >> 1))
+                self._begin(now, int.from_bytes(os.urandom(2), "big") & (_COUNTER_MAX >> 1))
             elif self._counter < _COUNTER_MAX:
                 self._counter += 1
             else:
                 self._begin(self._milliseconds + 1, 0)
-            head, counter = self._head, self._counter
-        return f"{head}{counter:03x}-{_VARIANTS[random[0]]}{random[1:4]}-{random[4:16]}"
+            return f"{self._head}{self._counter:03x}{self._tails.pop()}"
 
     def _begin(self, milliseconds: int, counter: int) -> None:
         text = f"{milliseconds:012x}"
@@ -95,7 +87,16 @@ class _Uuid7Source:
     def _forget(self) -> None:
         """Draw anew in a forked child: else it and its parent would use the same random bits."""
         self._lock = threading.Lock()
-        self._random, self._taken = "", 0
+        self._tails = []
+
+
+def _tails() -> list[str]:
+    """Draw for many ids at once: to ask the system costs more than all the rest."""
+    random = os.urandom(8 * _DRAWN).hex()
+    return [
+        f"-{_VARIANTS[random[at]]}{random[at + 1 : at + 4]}-{random[at + 4 : at + 16]}"
+        for at in range(0, len(random), 16)
+    ]
 
 
 new_id: Final = _Uuid7Source()

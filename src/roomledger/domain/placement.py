@@ -11,6 +11,7 @@
 """
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -52,6 +53,7 @@ HAND_BACK: Final = timedelta(seconds=60)
 
 PLACED_ELSEWHERE: Final = "placed_elsewhere"
 WORKER_DRAINS: Final = "worker_drains"
+_NO_PREFERENCE: Final = Preference()
 
 # Commands ------------------------------------------------------------------------------------------------
 
@@ -227,7 +229,7 @@ def schedule(state: SchedulerState, command: Schedule, context: Context) -> Deci
         return _refuse(state, command, context, choice)
     winner = choice.ranked[0]
     reserve_ms = command.reserve_ms or state.settings.reserve_ms
-    due = context.now + timedelta(milliseconds=reserve_ms)
+    due = context.now + _span(reserve_ms)
     reservation = WorkerReserved(
         task=command.task,
         worker=winner.id,
@@ -302,7 +304,7 @@ def lay_down(state: SchedulerState, command: LayDownTask, context: Context) -> D
         return Decision(answer=Done())
     if not task.running:
         return Decision((_cancel(task),), Done())
-    due = context.now + timedelta(milliseconds=task.reserve_ms)
+    due = context.now + _span(task.reserve_ms)
     laid = TaskLaidDown(task=task.id, worker=worker.id, expires_at=due)
     return Decision((Fact(task.id, laid, task.correlation),), Done())
 
@@ -316,11 +318,16 @@ def expire(state: SchedulerState, command: ExpireReservation, context: Context) 
     return Decision((Fact(task.id, expired, task.correlation),), Done())
 
 
+@lru_cache(256)
+def _span(milliseconds: int) -> timedelta:
+    return timedelta(milliseconds=milliseconds)
+
+
 def _longer(task: Task, reserve_ms: int | None, context: Context) -> tuple[tuple[Fact, ...], datetime | None]:
     longer = max(task.reserve_ms, reserve_ms or 0)
     due = None
     if task.due is not None:
-        due = max(task.due, context.now + timedelta(milliseconds=longer))
+        due = max(task.due, context.now + _span(longer))
     if longer == task.reserve_ms and due == task.due:
         return (), due
     held = ReservationExtended(task=task.id, worker=task.worker, reserve_ms=longer, expires_at=due)
@@ -398,6 +405,8 @@ def _known(state: SchedulerState, task: str) -> Task:
 
 
 def _check_preference(preference: Preference) -> None:
+    if preference == _NO_PREFERENCE:
+        return
     for name in (preference.isp, preference.region, preference.algorithm):
         if name is not None and not 0 < len(name) <= MAX_NAME:
             raise invalid(f"the preference names {name[:80]!r}: 1 to {MAX_NAME} characters")
