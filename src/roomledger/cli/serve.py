@@ -22,6 +22,7 @@ from roomledger.processes.management_api.api import ManagementApi
 from roomledger.processes.portal.portal import Portal
 from roomledger.runtime.access import open_access
 from roomledger.runtime.data_directory import DataDirectory
+from roomledger.runtime.garbage import collect_rarely
 from roomledger.runtime.nats_credentials import password_variable
 from roomledger.runtime.nats_server import EmbeddedNats
 from roomledger.settings import Settings
@@ -86,6 +87,7 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
                 return 0
             running[name] = process
             failures.append(process.failed)
+        collect_rarely()
         _tell(settings, directory, running)
         stack.callback(directory.remove, ENDPOINTS_FILE)
         return await _until(stopping, failures)

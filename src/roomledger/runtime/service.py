@@ -172,14 +172,14 @@ class _Endpoint(micro.Endpoint):
     def _finish(self, reply: bytes, begun: int, weight: int, future: "asyncio.Future[Any]") -> None:
         if not future.cancelled():
             error = future.exception()
-            try:
-                if error is None:
-                    self._send(reply, future.result())
-                    self.nanoseconds += perf_counter_ns() - begun
-            except Exception as fault:  # noqa: BLE001  - as above
-                error = fault
             if error is not None:
                 self._fail(reply, begun, error)
+            else:
+                try:
+                    self._send(reply, future.result())
+                    self.nanoseconds += perf_counter_ns() - begun
+                except Exception as fault:  # noqa: BLE001  - as above
+                    self._fail(reply, begun, fault)
         self._service.take_off(weight)
 
     def _send(self, reply: bytes, value: object) -> None:
