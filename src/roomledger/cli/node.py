@@ -15,6 +15,7 @@ from roomledger.cli import log_lines
 from roomledger.processes.conference.node import Node
 from roomledger.processes.conference.node_process import NodeOrder, die_with
 from roomledger.runtime.access import open_access, subjects
+from roomledger.runtime.garbage import collect_rarely
 from roomledger.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ async def _run(order: NodeOrder, settings: Settings) -> None:
             release_after=timedelta(milliseconds=settings.room_release_ms),
         )
         await running.start()
+        collect_rarely()
         log.info("started", process="node", node=order.node, worker=order.worker)
         await stopping.wait()
         await running.stop()
