@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A nats-server that is too old, so that its refusal is tested on the real thing.
 OLD_NATS := .tools/nats-server-2.11
 
-.PHONY: run test lint unit test-clients generate benchmark clean
+.PHONY: run test lint unit test-clients test-chaos generate benchmark clean
 
 run: $(VENV)/.installed
 	@$(BIN)/roomledger serve
@@ -19,11 +19,15 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed $(OLD_NATS)/bin/nats-server
-	$(BIN)/pytest -m "not clients" -n auto
+	$(BIN)/pytest -m "not clients and not chaos" -n auto
 
 # Needs Node or Go beside Python: what existing clients and the `nats` tool see.
 test-clients: $(VENV)/.installed .tools/bin/nats
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -m clients
+
+# Minutes of load while processes are killed and stopped; one test at a time, so that each has the machine.
+test-chaos: $(VENV)/.installed
+	$(BIN)/pytest -m chaos --durations=0
 
 .tools/bin/nats:
 	GOBIN="$(CURDIR)/.tools/bin" go install github.com/nats-io/natscli/nats@latest
