@@ -1,8 +1,5 @@
 import asyncio
 import json
-import os
-import pty
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +14,19 @@ from roomledger.cli import replay as command
 from roomledger.event_store.errors import NotConnected
 from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.runtime.errors import NoSuchMoment
-from roomledger.runtime.rebuilding import Progress
 from roomledger_events.rooms import ParticipantLeft
-from tests.support.commits import PORTAL, ROOM, TOKENS, created, issued, joined, joined_worker, reserved
+from tests.support.commits import (
+    PORTAL,
+    ROOM,
+    TOKENS,
+    created,
+    issued,
+    joined,
+    joined_worker,
+    log_of,
+    reserved,
+)
+from tests.support.exported import exported
 from tests.support.nats import NatsServer
 from tests.support.stored import Teller, opened_store
 
@@ -161,22 +168,9 @@ async def test_where_nothing_serves_that_is_said(run: Run, tmp_path: Path) -> No
     assert "no roomledger serves on" in str(result.exception)
 
 
-def test_a_long_replay_shows_its_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    master, slave = pty.openpty()
-    with os.fdopen(slave, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        monkeypatch.setattr(command, "SHOWN_AFTER_S", 0)
-        monkeypatch.setenv("TERM", "xterm")
-        with command._progress() as show:
-            show(Progress(sequence=5, last=10, events=7))
-        terminal.flush()
-        shown = os.read(master, 10_000).decode()
-    os.close(master)
-    assert "5 of 10" in shown
-    assert "events/s" in shown
-
-
-def test_a_replay_shows_no_progress_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with command._progress() as show:
-        show(Progress(sequence=5, last=10, events=7))
-    assert capsys.readouterr() == ("", "")
+async def test_an_exported_log_tells_the_same_without_a_server(run: Run, tmp_path: Path) -> None:
+    path = exported(tmp_path / "log.jsonl", log_of((PORTAL, joined_worker("w1")), (ROOM, created())))
+    state = await state_of(run, "--log", str(path))
+    assert state["sequence"] == 2
+    assert [worker["id"] for worker in state["workers"]] == ["w1"]
+    assert [room["id"] for room in (await state_of(run, "--log", str(path), "--at", "1"))["rooms"]] == []

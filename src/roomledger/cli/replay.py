@@ -3,28 +3,18 @@
 import asyncio
 import json
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from roomledger import settings
-from roomledger.runtime import rebuilding
-from roomledger.runtime.access import open_access
+from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, log_source, opened
+from roomledger.cli.progress import progress_shown
 from roomledger.runtime.rebuilding import Moment, rebuilt
-from roomledger.settings import Settings
 
-SHOWN_AFTER_S: Final = 1.0
-"""Whatever takes longer than this shows how far it has come."""
 TOKENS_SHOWN: Final = 20
 """The newest tokens are for people; programs get all."""
 
@@ -36,12 +26,13 @@ def replay(
         typer.Option(metavar="SEQ|TIME", help="The moment: a sequence of the log, or a time with its zone."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
-    nats: Annotated[str | None, typer.Option("--nats", help="A server that is there already.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="The data directory of the one that serves.")] = None,
+    nats: Nats = None,
+    data_dir: DataDir = None,
+    log_file: LogFile = None,
 ) -> None:
     """Show the cluster as it is, or as it was at any moment, from the log alone."""
     wanted = None if at is None else moment_of(at)
-    state = asyncio.run(_state(settings.load(nats_url=nats, data_dir=data_dir), wanted))
+    state = asyncio.run(_state(log_source(nats, data_dir, log_file), wanted))
     if as_json:
         typer.echo(json.dumps(state))
     else:
@@ -67,45 +58,17 @@ def moment_of(text: str) -> int | datetime:
     return found
 
 
-async def _state(known: Settings, at: Moment) -> dict[str, Any]:
-    access = await open_access(known, name="roomledger replay")
-    try:
-        with _progress() as on_progress, await rebuilt(access.store, at, on_progress=on_progress) as state:
+async def _state(source: LogSource, at: Moment) -> dict[str, Any]:
+    async with opened(source, name="roomledger replay") as log:
+        with (
+            progress_shown("replay") as on_progress,
+            await rebuilt(log, at, on_progress=on_progress) as state,
+        ):
             if state.unreadable:
                 typer.echo(
                     f"{state.unreadable} events were left out: this version cannot read them", err=True
                 )
             return state.as_json()
-    finally:
-        await access.close()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[rebuilding.Progress], None]]:
-    """Show how far a rebuild has come, on a terminal, when it takes long enough to ask oneself."""
-    bar = Progress(
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[speed]:,.0f} events/s"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    begun = time.monotonic()
-    task = bar.add_task("replay", total=None, speed=0.0)
-    with ExitStack() as stack:
-
-        def show(progress: rebuilding.Progress) -> None:
-            passed = time.monotonic() - begun
-            if passed < SHOWN_AFTER_S or not sys.stderr.isatty():
-                return
-            speed = progress.events / passed
-            bar.update(task, completed=progress.sequence, total=progress.last, speed=speed)
-            if not bar.live.is_started:
-                stack.enter_context(bar)
-
-        yield show
 
 
 def _show(state: dict[str, Any]) -> None:

@@ -7,10 +7,15 @@ EventStoreError
 ├── LogFull             the log has reached its size limit; nothing was stored
 ├── LogMismatch         the log's configuration differs in what matters
 ├── LogReplaced         the log is not the one that was known: another one, or one that went back
-└── ServerTooOld        the server cannot keep such a log
+├── ServerTooOld        the server cannot keep such a log
+└── ExportUnusable      a file that was to be read as an exported log
+    ├── NotAnExport         it is something else
+    ├── ExportTooNew        a newer version has written it
+    └── ExportDamaged       something of it is missing, or was changed
 """
 
 import re
+from pathlib import Path
 from typing import Final
 
 from roomledger_events.subjects import Boundary
@@ -136,3 +141,53 @@ class ServerTooOld(EventStoreError):
 
     def __str__(self) -> str:
         return f"nats-server {self.version} is too old: {self.needed} or newer is needed"
+
+
+class ExportUnusable(EventStoreError):
+    """What all errors of an exported log have in common.
+
+    Attributes:
+        path: The file.
+        reason: How it shows.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path, reason)
+
+
+class NotAnExport(ExportUnusable):
+    """The file is something else."""
+
+    def __str__(self) -> str:
+        return f"{self.path} is no exported log: {self.reason}"
+
+
+class ExportTooNew(ExportUnusable):
+    """A newer version has written the file.
+
+    Attributes:
+        version: The file's format.
+        known: The newest that this version reads.
+        program: The version of roomledger that wrote it.
+    """
+
+    def __init__(self, path: Path, version: int, known: int, program: str) -> None:
+        self.version = version
+        self.known = known
+        self.program = program
+        super().__init__(path, f"format {version}, and this version reads {known}")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} was written by a newer roomledger ({self.program[:40]}, {self.reason}): "
+            "read it with that one"
+        )
+
+
+class ExportDamaged(ExportUnusable):
+    """Something of the file is missing, or was changed."""
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged: {self.reason}; export it again"

@@ -1,0 +1,48 @@
+"""How far a long piece of work has come, for people at a terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from roomledger.runtime import rebuilding
+
+SHOWN_AFTER_S: Final = 1.0
+"""Whatever takes longer than this shows how far it has come."""
+
+
+@contextmanager
+def progress_shown(what: str) -> Iterator[Callable[[rebuilding.Progress], None]]:
+    """Show a bar with events/s and the time left, on a terminal, when it takes long enough to ask oneself.
+
+    Args:
+        what: The work, in a word.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]:,.0f} events/s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    begun = time.monotonic()
+    task = bar.add_task(what, total=None, speed=0.0)
+    with ExitStack() as stack:
+
+        def show(progress: rebuilding.Progress) -> None:
+            passed = time.monotonic() - begun
+            if passed < SHOWN_AFTER_S or not sys.stderr.isatty():
+                return
+            speed = progress.events / passed
+            bar.update(task, completed=progress.sequence, total=progress.last, speed=speed)
+            if not bar.live.is_started:
+                stack.enter_context(bar)
+
+        yield show

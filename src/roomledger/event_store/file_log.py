@@ -1,0 +1,216 @@
+"""An exported log to be read like the log that it was taken of."""
+
+import asyncio
+import bisect
+import gzip
+import hashlib
+import os
+import shutil
+import tempfile
+from array import array
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import IO, Final, Self, TypeVar, cast
+
+import msgspec
+
+from roomledger.event_store.errors import ExportDamaged, ExportTooNew, NotAnExport
+from roomledger.event_store.export_format import FORMAT, Ending, Header, Record, boundary_of
+from roomledger.event_store.store import Filter, Head, without_overlaps
+from roomledger_events.catalogue import decode
+from roomledger_events.envelope import MAX_BYTES, Commit
+from roomledger_events.subjects import ANY, Boundary
+
+LONGEST_LINE: Final = 8 * MAX_BYTES
+"""No line of an export is longer: a commit's body in Base64 and what stands around it."""
+
+_CHUNK: Final = 1024 * 1024
+_UNFIT: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+Line = TypeVar("Line", Header, Ending, Record)
+
+
+class _Placed(msgspec.Struct, gc=False):
+    sequence: int
+
+
+class _Versioned(msgspec.Struct, gc=False):
+    roomledger_export: int
+    program: str = "?"
+
+
+_decode_placed: Final = msgspec.json.Decoder(_Placed).decode
+_decode_record: Final = msgspec.json.Decoder(Record).decode
+
+
+class FileLog:
+    """The log that a file holds; made by `open`. Several may read it side by side.
+
+    Attributes:
+        path: The file.
+        header: What it holds.
+        commits: How many.
+    """
+
+    def __init__(
+        self, path: Path, file: IO[bytes], header: Header, sequences: "array[int]", offsets: "array[int]"
+    ) -> None:
+        self.path = path
+        self.header = header
+        self.commits = len(sequences)
+        self._file = file
+        self._sequences = sequences
+        self._offsets = offsets
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an exported log, having made sure that it is whole and as it was written.
+
+        Raises:
+            NotAnExport: It is something else.
+            ExportTooNew: A newer version has written it.
+            ExportDamaged: Something of it is missing, or was changed.
+            OSError: It cannot be read.
+        """
+        file = _unpacked(path) if path.suffix == ".gz" else path.open("rb")
+        try:
+            return cls(path, file, *_checked(path, file))
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, only: Filter = (), *, start: int = 1, until: int | None = None) -> AsyncGenerator[Commit]:
+        """Yield the commits that are there; see `ReadableLog.read`.
+
+        Raises:
+            ExportDamaged: The file was changed since it was opened, or a line is no commit.
+        """
+        return self._commits(only, start, self.header.last if until is None else until)
+
+    def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
+        """Yield the commits from a sequence on, and end: nothing is added to a file.
+
+        Raises:
+            ExportDamaged: As `read`.
+        """
+        return self.read(only, start=start)
+
+    async def position(self) -> Head:
+        """Return where the log stood at the end of the file."""
+        return Head(self.header.created, self.header.last)
+
+    def stored(self) -> Iterator[tuple[Commit, bytes]]:
+        """Yield all commits with their bodies as they stood in the log.
+
+        Raises:
+            ExportDamaged: As `read`.
+        """
+        for line in self._lines(0):
+            yield self._read(line)
+
+    async def _commits(self, only: Filter, start: int, until: int) -> AsyncGenerator[Commit]:
+        wanted = set(without_overlaps(only))
+        for line in self._lines(bisect.bisect_left(self._sequences, start)):
+            commit, _ = self._read(line)
+            if commit.sequence > until:
+                return
+            boundary = commit.boundary
+            if not wanted or boundary in wanted or Boundary(boundary.kind, ANY) in wanted:
+                yield commit
+                await asyncio.sleep(0)
+
+    def _read(self, line: bytes) -> tuple[Commit, bytes]:
+        try:
+            record = _decode_record(line)
+            body = record.stored()
+            return decode(record.sequence, boundary_of(record.boundary), record.time, body), body
+        except _UNFIT as error:
+            raise ExportDamaged(self.path, f"a line is no commit: {error}") from error
+
+    def _lines(self, first: int) -> Iterator[bytes]:
+        """Yield the commits' lines from one of them on, whoever else reads meanwhile."""
+        offset, end = self._offsets[first], self._offsets[-1]
+        rest = b""
+        while offset < end:
+            chunk = os.pread(self._file.fileno(), min(_CHUNK, end - offset), offset)
+            if not chunk:
+                raise ExportDamaged(self.path, "it has become shorter since it was opened")
+            offset += len(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    file = cast("IO[bytes]", tempfile.TemporaryFile(prefix="roomledger-log-"))  # noqa: SIM115  - kept open
+    try:
+        with gzip.open(path) as packed:
+            shutil.copyfileobj(packed, file, _CHUNK)
+    except EOFError as error:
+        file.close()
+        raise ExportDamaged(path, "its end is missing") from error
+    except gzip.BadGzipFile as error:
+        file.close()
+        raise NotAnExport(path, str(error)) from error
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+def _checked(path: Path, file: IO[bytes]) -> tuple[Header, "array[int]", "array[int]"]:
+    """Read a whole file and return its header, and the sequences and offsets of its commits.
+
+    The last offset is that of the ending.
+    """
+    line = file.readline(LONGEST_LINE)
+    header = _header(path, line)
+    total = hashlib.sha256()
+    sequences, offsets = array("q"), array("q")
+    at = 0
+    last = header.first - 1
+    while True:
+        total.update(line)
+        at += len(line)
+        line = file.readline(LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            raise ExportDamaged(path, f"its end is missing: it stops after sequence {last}")
+        offsets.append(at)
+        try:
+            sequence = _decode_placed(line).sequence
+        except _UNFIT:
+            break
+        if not last < sequence <= header.last:
+            raise ExportDamaged(path, f"sequence {sequence} follows {last}, up to {header.last} was exported")
+        sequences.append(sequence)
+        last = sequence
+    ending = _line(
+        path, line, Ending, f"after sequence {last} stands something that is neither commit nor end"
+    )
+    if file.read(1):
+        raise ExportDamaged(path, "something follows its end")
+    if ending.commits != len(sequences):
+        raise ExportDamaged(path, f"{ending.commits} commits were written, and {len(sequences)} are there")
+    if ending.sha256 != total.hexdigest():
+        raise ExportDamaged(path, "it is not as it was written: its checksum is another one")
+    return header, sequences, offsets
+
+
+def _header(path: Path, line: bytes) -> Header:
+    try:
+        versioned = msgspec.json.decode(line, type=_Versioned)
+    except _UNFIT:
+        raise NotAnExport(path, "its first line is not that of an exported log") from None
+    if versioned.roomledger_export > FORMAT:
+        raise ExportTooNew(path, versioned.roomledger_export, FORMAT, versioned.program)
+    return _line(path, line, Header, "its first line is not as it was written")
+
+
+def _line(path: Path, line: bytes, kind: type[Line], otherwise: str) -> Line:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except _UNFIT:
+        raise ExportDamaged(path, otherwise) from None
