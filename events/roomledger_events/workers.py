@@ -49,12 +49,37 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     properties: dict[str, Any] = {}
 
 
+class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is set for a purpose, as its decisions are made by.
+
+    Attributes:
+        strategy: The name of the strategy that picks among the candidates.
+        task_load: What a reservation adds to a worker's load until the worker's next report.
+        reserve_ms: How long a task is held when the request does not say it.
+        lease_ms: A worker that is silent for this long is lost.
+        load_threshold: A report is recorded if it differs by this much from the load reckoned with.
+    """
+
+    strategy: str
+    task_load: float
+    reserve_ms: int
+    lease_ms: int
+    load_threshold: float
+
+
 class SchedulerTakenOver(Payload, frozen=True, kw_only=True):
-    """A cluster manager became the one that decides for this purpose."""
+    """A cluster manager became the one that decides for this purpose.
+
+    Attributes:
+        manager: Which one, this time.
+        epoch: How many times one took over, with this one.
+        settings: By what it decides; null in events of before they were recorded.
+    """
 
     kind: ClassVar[Kind] = Kind.SCHEDULER
     manager: str
     epoch: int
+    settings: SchedulerSettings | None = None
 
 
 class WorkerJoined(Payload, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -34,7 +35,7 @@ from roomledger.domain.placement import (
 )
 from roomledger.domain.pools import millionths
 from roomledger.domain.purpose import PurposeSettings
-from roomledger.domain.scheduler import DUE_AT_ONCE, FOLDS, SCHEDULER
+from roomledger.domain.scheduler import DUE_AT_ONCE, FOLDS, SCHEDULER, evolve
 from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.rooms import RoomDeleted
 from roomledger_events.subjects import Kind
@@ -223,6 +224,35 @@ def test_an_event_of_another_kind_changes_nothing() -> None:
 def test_taking_over_begins_the_next_epoch() -> None:
     begun = purpose()
     begun.when(TakeOver("m2")).then(SchedulerTakenOver(manager="m2", epoch=2))
+
+
+def test_settings_count_from_the_take_over_that_names_them() -> None:
+    begun = ready(purpose(strategy="last-used", task_load=0.1), "w1", "w2", "w3").when(Schedule("t1"))
+    settings = replace(PurposeSettings.default("portal"), strategy="round-robin", task_load=0.2)
+    begun.when(TakeOver("m2", settings)).then(
+        SchedulerTakenOver(manager="m2", epoch=2, settings=settings.recorded())
+    )
+    begun.when(Schedule("t2"))
+    view = worker_view(begun.state, "w2")  # the one after the one that was used last
+    assert (begun.state.settings, view.reservations, view.effective_load) == (settings, ["t2"], 0.2)
+    assert worker_view(begun.state, "w1").effective_load == 0.1
+
+
+def test_settings_of_the_log_count_more_than_those_that_a_state_begins_with() -> None:
+    begun = ready(purpose(strategy="least-used"), "w1")
+    begun.when(TakeOver("m2", replace(PurposeSettings.default("portal"), strategy="weight-robin")))
+    folded = SCHEDULER(PurposeSettings.default("portal")).initial()
+    for event in begun.events:
+        folded = evolve(folded, event)
+    assert parts(folded) == parts(begun.state)
+
+
+def test_recorded_settings_that_mean_nothing_here_change_nothing() -> None:
+    begun = ready(purpose(strategy="least-used"), "w1")
+    settings = begun.state.settings
+    strange = msgspec.structs.replace(settings.recorded(), strategy="by-the-stars")
+    begun.given(SchedulerTakenOver(manager="m2", epoch=2, settings=strange))
+    assert (begun.state.settings, begun.state.epoch) == (settings, 2)
 
 
 def test_taking_over_twice_begins_one_epoch() -> None:

@@ -7,7 +7,7 @@ import msgspec
 from roomledger.domain.matching import Available, matcher_of
 from roomledger.domain.pools import InTurns, Key, Pool
 from roomledger.domain.purpose import PurposeSettings
-from roomledger.domain.strategies import STRATEGIES, RandomlyPick
+from roomledger.domain.strategies import STRATEGIES, RandomlyPick, RememberingStrategy
 from roomledger.domain.worker import Worker
 from roomledger_events.tasks import Preference
 
@@ -47,6 +47,13 @@ class Candidates:
     def draws(self) -> bool:
         """Whether the strategy leaves it to chance."""
         return isinstance(self.strategy, RandomlyPick)
+
+    def succeeded_by(self, other: "Candidates") -> "Candidates":
+        """Hand on to an index by another strategy, still empty, what both strategies remember alike."""
+        mine, theirs = self.strategy, other.strategy
+        if isinstance(mine, RememberingStrategy) and isinstance(theirs, RememberingStrategy):
+            theirs.picked = mine.picked
+        return other
 
     def join(self, worker: Worker) -> None:
         """Take a worker in, available or not."""

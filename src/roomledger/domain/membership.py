@@ -11,6 +11,7 @@
 
 import math
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,7 +21,7 @@ from roomledger.domain.decider import Context, Decision, Fact
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.matching import MAX_PLACES
 from roomledger.domain.pools import millionths
-from roomledger.domain.purpose import MAX_RESERVE_MS
+from roomledger.domain.purpose import MAX_RESERVE_MS, PurposeSettings
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger.domain.worker import STATES, Worker, shown
 from roomledger_events.envelope import Event
@@ -52,9 +53,13 @@ class Command(msgspec.Struct, frozen=True, gc=False):
 
 
 class TakeOver(Command, frozen=True):
-    """A cluster manager takes over; its name is used for one incarnation only."""
+    """A cluster manager takes over; its name is used for one incarnation only.
+
+    What is set for it counts from then on; without settings those that counted before.
+    """
 
     manager: str
+    settings: PurposeSettings | None = None
 
 
 class Join(Command, frozen=True):
@@ -155,9 +160,12 @@ class WorkerView(msgspec.Struct, frozen=True, gc=False):
 
 
 def taken_over(state: SchedulerState, _event: Event, data: SchedulerTakenOver) -> None:
-    """Take in who decides."""
+    """Take in who decides, and by which settings; those that mean nothing here change nothing."""
     state.manager = data.manager
     state.epoch = data.epoch
+    if data.settings is not None:
+        with suppress(ValueError):
+            state.set(PurposeSettings.of(state.settings.purpose, data.settings))
 
 
 def joined(state: SchedulerState, event: Event, data: WorkerJoined) -> None:
@@ -232,7 +240,9 @@ def take_over(state: SchedulerState, command: TakeOver, _context: Context) -> De
     if state.manager == command.manager:
         return Decision(answer=TakenOver(state.epoch))
     epoch = state.epoch + 1
-    fact = Fact(command.manager, SchedulerTakenOver(manager=command.manager, epoch=epoch))
+    settings = None if command.settings is None else command.settings.recorded()
+    taken = SchedulerTakenOver(manager=command.manager, epoch=epoch, settings=settings)
+    fact = Fact(command.manager, taken)
     return Decision((fact,), TakenOver(epoch))
 
 

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from roomledger.domain.errors import UnknownStrategy
 from roomledger_events.identifiers import check_id
+from roomledger_events.workers import SchedulerSettings
 
 MAX_RESERVE_MS: Final = 24 * 60 * 60 * 1000
 """The longest time that a task can be reserved for, in milliseconds: a day."""
@@ -73,6 +74,33 @@ class PurposeSettings:
             raise ValueError(f"reserve_ms of {self.purpose} is {self.reserve_ms}: 1 to {MAX_RESERVE_MS}")
         if self.lease_ms < 1:
             raise ValueError(f"lease_ms of {self.purpose} is {self.lease_ms}: it is at least 1")
+
+    def recorded(self) -> SchedulerSettings:
+        """Return them as they stand in the log."""
+        return SchedulerSettings(
+            strategy=self.strategy,
+            task_load=self.task_load,
+            reserve_ms=self.reserve_ms,
+            lease_ms=self.lease_ms,
+            load_threshold=self.load_threshold,
+        )
+
+    @classmethod
+    def of(cls, purpose: str, recorded: SchedulerSettings) -> Self:
+        """Return what stands in the log of a purpose.
+
+        Raises:
+            UnknownStrategy: There is no strategy of this name here.
+            ValueError: A figure is out of its range.
+        """
+        return cls(
+            purpose=purpose,
+            strategy=recorded.strategy,
+            task_load=recorded.task_load,
+            reserve_ms=recorded.reserve_ms,
+            lease_ms=recorded.lease_ms,
+            load_threshold=recorded.load_threshold,
+        )
 
     @classmethod
     def default(cls, purpose: str) -> Self:

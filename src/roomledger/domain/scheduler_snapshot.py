@@ -1,7 +1,6 @@
 """The state of a purpose in plain values, so that a start need not read the log from its beginning.
 
-A snapshot is a cache: what it holds is what the log led to, under the settings that it was taken with.  One
-that does not fit, because it is of another version or of other settings, is not used.
+A snapshot is a cache: what it holds is what the log led to.  One of another version is not used.
 """
 
 from collections import OrderedDict
@@ -20,7 +19,7 @@ from roomledger.domain.task import Phase, Task
 from roomledger.domain.worker import Worker
 from roomledger_events.workers import WorkerInfo
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Grows with every change of what is here or of what the state does with it."""
 
 PlainCodecs = tuple[tuple[str, ...], tuple[str, ...]]
@@ -123,12 +122,12 @@ def freeze(state: SchedulerState) -> SchedulerSnapshot:
     )
 
 
-def thaw(settings: PurposeSettings, snapshot: SchedulerSnapshot) -> SchedulerState | None:
+def thaw(snapshot: SchedulerSnapshot) -> SchedulerState | None:
     """Return the state that a snapshot was taken of, or None if it does not fit."""
-    if snapshot.version != VERSION or snapshot.settings != settings:
+    if snapshot.version != VERSION:
         return None
-    candidates = Candidates(settings)
-    state = SchedulerState(settings, candidates)
+    candidates = Candidates(snapshot.settings)
+    state = SchedulerState(snapshot.settings, candidates)
     state.epoch, state.manager, state.joins = snapshot.epoch, snapshot.manager, snapshot.joins
     strategy = candidates.strategy
     if isinstance(strategy, RememberingStrategy):

@@ -58,6 +58,16 @@ class SchedulerState:
     def __post_init__(self) -> None:
         self.task_load = millionths(self.settings.task_load)
 
+    def set(self, settings: PurposeSettings) -> None:
+        """Decide by other settings from here on; the loads reckoned with before stay as they are."""
+        renewed = settings.strategy != self.settings.strategy
+        self.settings = settings
+        self.task_load = millionths(settings.task_load)
+        if renewed:
+            self.candidates = self.candidates.succeeded_by(Candidates(settings))
+            for worker in self.workers.values():
+                self.candidates.join(worker)
+
     def worker(self, worker: str) -> Worker:
         """Return a known worker.
 

@@ -30,7 +30,7 @@ async def snapshots(cluster: TestCluster) -> Snapshots:
 async def test_what_was_kept_is_there_again(cluster: TestCluster) -> None:
     kept = await snapshots(cluster)
     assert await kept.save(await kept.bookmark(), {"portal": taken()})
-    found = await kept.load(PurposeSettings.default)
+    found = await kept.load()
     assert found is not None
     purposes, sequence = found
     assert (list(purposes["portal"].state.workers), purposes["portal"].sequence, sequence) == (["w1"], 1, 1)
@@ -40,13 +40,13 @@ async def test_the_newest_one_counts(cluster: TestCluster) -> None:
     kept = await snapshots(cluster)
     for worker in ("w1", "w2", "w3"):
         assert await kept.save(await kept.bookmark(), {"portal": taken(worker)})
-    found = await kept.load(PurposeSettings.default)
+    found = await kept.load()
     assert found is not None
     assert list(found[0]["portal"].state.workers) == ["w3"]
 
 
 async def test_where_there_is_none_the_log_is_read(cluster: TestCluster) -> None:
-    assert await (await snapshots(cluster)).load(PurposeSettings.default) is None
+    assert await (await snapshots(cluster)).load() is None
 
 
 async def test_one_of_another_log_is_not_used(cluster: TestCluster) -> None:
@@ -58,14 +58,28 @@ async def test_one_of_another_log_is_not_used(cluster: TestCluster) -> None:
         mark._replace(event="another"),
     ):
         assert await kept.save(wrong, {"portal": taken()})
-        assert await kept.load(PurposeSettings.default) is None
+        assert await kept.load() is None
 
 
-async def test_one_with_other_settings_is_not_used(cluster: TestCluster) -> None:
+async def test_one_of_another_version_is_not_used(cluster: TestCluster) -> None:
     kept = await snapshots(cluster)
-    other = PurposeSettings("portal", "round-robin")
-    assert await kept.save(await kept.bookmark(), {"portal": taken(settings=other)})
-    assert await kept.load(PurposeSettings.default) is None
+    older = taken()
+    older.state.version -= 1
+    assert await kept.save(await kept.bookmark(), {"portal": older})
+    assert await kept.load() is None
+
+
+async def test_other_settings_count_from_the_next_take_over_on(cluster: TestCluster) -> None:
+    first = await cluster.manager(manager_id="m1", scheduler={"portal": {"strategy": "last-used"}})
+    for number in range(3):
+        await cluster.worker("portal", f"w{number}")
+    manager = cluster.cluster()
+    before = [(await manager.schedule("portal", f"a{n}")).worker for n in range(3)]
+    await first.stop()
+    await cluster.manager(manager_id="m2", scheduler={"portal": {"strategy": "round-robin"}})
+    after = [(await manager.schedule("portal", f"b{n}")).worker for n in range(3)]
+    assert before == ["w0", "w0", "w0"]
+    assert after == ["w1", "w2", "w0"]
 
 
 async def test_one_that_is_broken_is_not_used(cluster: TestCluster) -> None:
@@ -73,7 +87,7 @@ async def test_one_that_is_broken_is_not_used(cluster: TestCluster) -> None:
     store = await kept._open()
     for body in (b"", b"\xc1", msgspec.msgpack.encode({"bookmark": 1})):
         await store.put("cluster-manager", body)
-        assert await kept.load(PurposeSettings.default) is None
+        assert await kept.load() is None
 
 
 async def test_a_manager_that_was_stopped_goes_on_from_its_snapshot(cluster: TestCluster) -> None:

@@ -183,7 +183,8 @@ class Active:
             owns=owns,
         )
         writer.adopt(followed.state, expected=followed.sequence, basis=sequence)
-        await writer.take_over(TakeOver(manager=self._manager), Meta(actor=f"manager:{self._manager}"))
+        command = TakeOver(manager=self._manager, settings=self._settings(purpose))
+        await writer.take_over(command, Meta(actor=f"manager:{self._manager}"))
         epoch = writer.state.epoch
         desk = Desk(writer, Liveness(self._settings(purpose).lease_ms))
         self._hear_all(desk, writer.state.workers)

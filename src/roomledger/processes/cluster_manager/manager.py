@@ -100,7 +100,7 @@ class ClusterManager:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            purposes, sequence = await self._snapshots.load(self._purpose) or ({}, 0)
+            purposes, sequence = await self._snapshots.load() or ({}, 0)
             self._following.begin(purposes, sequence)
             if not await self._wait_for_the_lease():
                 return

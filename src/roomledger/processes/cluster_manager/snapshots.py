@@ -5,7 +5,7 @@ ignored if it does not fit.  What it does not hold is read from the log.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,7 +16,6 @@ from nats.js.api import ObjectStoreConfig
 from nats.js.errors import Error as JetStreamError
 from nats.js.object_store import ObjectStore
 
-from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.scheduler_snapshot import SchedulerSnapshot, thaw
 from roomledger.event_store.errors import EventStoreError
 from roomledger.event_store.store import Bookmark, EventStore, check
@@ -67,9 +66,7 @@ class Snapshots:
         self._bucket = bucket
         self._replicas = replicas
 
-    async def load(
-        self, settings: Callable[[str], PurposeSettings]
-    ) -> tuple[dict[str, Followed], int] | None:
+    async def load(self) -> tuple[dict[str, Followed], int] | None:
         """Return the states of all purposes and up to where they hold; None if nothing fits."""
         try:
             async with asyncio.timeout(_LIMIT_S):
@@ -82,7 +79,7 @@ class Snapshots:
             return None
         purposes: dict[str, Followed] = {}
         for purpose, taken in snapshot.purposes.items():
-            state = thaw(settings(purpose), taken.state)
+            state = thaw(taken.state)
             if state is None:
                 log.info("the snapshot does not fit: the log is read from its beginning", purpose=purpose)
                 return None
