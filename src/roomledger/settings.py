@@ -30,10 +30,11 @@ class PurposeSettings(BaseModel):
 
     Attributes:
         strategy: Which of the candidates gets a task.
-        task_load: What a reservation adds to a worker's load until its next report.
+        task_load: What a reservation adds to a worker's load until a report contains it.
         reserve_ms: How long a reservation lasts that names no time.
         lease_ms: A worker that is not heard of for so long is lost.
-        load_change: A report that differs by so much from the effective load is recorded.
+        load_change: A report that changes the effective load by so much is recorded.
+        report_delay_ms: How long before a report its load may have been measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class PurposeSettings(BaseModel):
     reserve_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
     lease_ms: Annotated[int, Field(ge=100, le=3_600_000)] | None = None
     load_change: Annotated[float, Field(ge=0, le=1)] | None = None
+    report_delay_ms: Annotated[int, Field(ge=0, le=600_000)] | None = None
 
 
 class Settings(BaseSettings):

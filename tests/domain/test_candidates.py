@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -32,31 +32,33 @@ from tests.support.purposes import PURPOSES, draws, infos, loads, preferences, r
 from tests.support.purposes import purpose as begin
 from tests.support.scheduler_model import SchedulerModel
 
-Change = tuple[Command, Callable[[SchedulerModel], object]]
+Change = tuple[Command, Callable[[SchedulerModel, datetime], object]]
 
 
 def joins(name: str) -> st.SearchStrategy[Change]:
-    return infos.map(lambda info: (Join(name, info), lambda model: model.join(name, info, START)))
+    return infos.map(lambda info: (Join(name, info), lambda model, now: model.join(name, info, now)))
 
 
 def reports(name: str) -> st.SearchStrategy[Change]:
-    return loads.map(
-        lambda load: (ReportLoad(name, load), lambda model: model.report_load(name, millionths(load)))
-    )
+    return loads.map(lambda load: report(name, load))
+
+
+def report(name: str, load: float) -> Change:
+    return ReportLoad(name, load), lambda model, now: model.report_load(name, millionths(load), now)
 
 
 def states(name: str) -> st.SearchStrategy[Change]:
     return st.sampled_from([0, 2]).map(
-        lambda state: (ReportState(name, state), lambda model: model.report_state(name, state))
+        lambda state: (ReportState(name, state), lambda model, _: model.report_state(name, state))
     )
 
 
 def turns(name: str) -> st.SearchStrategy[Change]:
     changes: list[Change] = [
-        (Drain(name), lambda model: model.drain(name, None)),
-        (Undrain(name), lambda model: model.undrain(name)),
-        (Quit(name), lambda model: model.leave(name, lost=False)),
-        (LoseWorker(name, 3_100), lambda model: model.leave(name, lost=True)),
+        (Drain(name), lambda model, _: model.drain(name, None)),
+        (Undrain(name), lambda model, _: model.undrain(name)),
+        (Quit(name), lambda model, _: model.leave(name, lost=False)),
+        (LoseWorker(name, 3_100), lambda model, _: model.leave(name, lost=True)),
     ]
     return st.sampled_from(changes)
 
@@ -72,23 +74,23 @@ wishes = st.tuples(preferences, draws)
 @pytest.mark.parametrize("purpose", PURPOSES)
 @effort(max_examples=15, deadline=None)
 @given(
+    report_delay_ms=st.sampled_from([0, 5_000]),
     begun=st.lists(st.tuples(infos, loads), min_size=2, max_size=12),
     history=st.lists(changes | wishes, min_size=10, max_size=60),
 )
 def test_the_index_chooses_as_a_scan_of_all_workers_does(
-    strategy: str, purpose: str, begun: list[tuple], history: list[tuple]
+    strategy: str, purpose: str, report_delay_ms: int, begun: list[tuple], history: list[tuple]
 ) -> None:
-    settings = replace(PurposeSettings.default(purpose), strategy=strategy, task_load=0.05)
+    settings = replace(
+        PurposeSettings.default(purpose), strategy=strategy, task_load=0.05, report_delay_ms=report_delay_ms
+    )
     decider, model = SCHEDULER(settings), SchedulerModel(settings)
     state = decider.initial()
     first: list[tuple] = []
     for number, (info, load) in enumerate(begun, 1):
         name = f"w{number}"
-        first.append((Join(name, info), lambda model, name=name, info=info: model.join(name, info, START)))
-        load_in = millionths(load)
-        first.append(
-            (ReportLoad(name, load), lambda model, name=name, load=load_in: model.report_load(name, load))
-        )
+        join = (Join(name, info), lambda model, now, name=name, info=info: model.join(name, info, now))
+        first += [join, report(name, load)]
     for number, (what, also) in enumerate([*first, *history]):
         context = Context(START + timedelta(seconds=number), number)
         command = what
@@ -102,7 +104,7 @@ def test_the_index_chooses_as_a_scan_of_all_workers_does(
         elif command.worker not in model.workers and not isinstance(command, Join):
             continue
         else:
-            also(model)
+            also(model, context.now)
         for fact in decider.decide(state, command, context).facts:
             state = decider.evolve(state, event_of(fact, number, context))
 

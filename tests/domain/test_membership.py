@@ -187,6 +187,23 @@ def test_a_load_is_compared_with_what_the_reservations_make_of_the_last_one() ->
     assert worker_view(begun.state, "w1").effective_load == 0.4
 
 
+def test_a_report_does_not_contain_what_is_younger_than_reports_may_be_late() -> None:
+    begun = ready(purpose("video", task_load=0.1, report_delay_ms=2_000), "w1")
+    begun.when(Schedule("t1"), now=after(0)).when(Schedule("t2"), now=after(1_500))
+    begun.when(ReportLoad("w1", 0.3), now=after(2_000)).then(LoadReported(worker="w1", load=0.3))
+    assert worker_view(begun.state, "w1").effective_load == pytest.approx(0.4)
+    begun.when(ReportLoad("w1", 0.3), now=after(3_499)).then_nothing()
+    begun.when(ReportLoad("w1", 0.3), now=after(3_500)).then(LoadReported(worker="w1", load=0.3))
+    assert worker_view(begun.state, "w1").effective_load == 0.3
+
+
+def test_a_report_that_says_what_is_known_beside_the_young_reservations_is_not_recorded() -> None:
+    begun = ready(purpose("video", task_load=0.1, report_delay_ms=2_000), "w1", load=0.2)
+    begun.when(Schedule("t1")).when(Schedule("t2"))
+    begun.when(ReportLoad("w1", 0.2)).then_nothing()
+    assert worker_view(begun.state, "w1").effective_load == 0.4
+
+
 @pytest.mark.parametrize(("before", "then"), [(0.89, 0.9), (0.9, 0.89)])
 def test_a_load_that_crosses_the_limit_is_recorded(before: float, then: float) -> None:
     ready(purpose(), "w1", load=before).when(ReportLoad("w1", then)).then(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from roomledger.domain.errors import UnknownStrategy
-from roomledger.domain.purpose import MAX_RESERVE_MS, PurposeSettings, StrategyName
+from roomledger.domain.purpose import MAX_REPORT_DELAY_MS, MAX_RESERVE_MS, PurposeSettings, StrategyName
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,11 @@ def test_each_purpose_has_its_strategy(purpose: str, strategy: str) -> None:
     assert PurposeSettings.default(purpose).strategy == strategy
 
 
+@pytest.mark.parametrize(("purpose", "milliseconds"), [("video", 5_000), ("audio", 5_000), ("portal", 0)])
+def test_reports_may_be_late_where_the_choice_goes_by_load(purpose: str, milliseconds: int) -> None:
+    assert PurposeSettings.default(purpose).report_delay_ms == milliseconds
+
+
 def test_a_strategy_that_does_not_exist_is_an_error_that_names_those_that_do() -> None:
     with pytest.raises(UnknownStrategy, match="there is no strategy 'best'; there are least-used, most-used"):
         replace(PurposeSettings.default("portal"), strategy="best")
@@ -49,6 +54,8 @@ def test_a_strategy_is_kept_as_plain_text(strategy: StrategyName) -> None:
         {"reserve_ms": 0},
         {"reserve_ms": MAX_RESERVE_MS + 1},
         {"lease_ms": 0},
+        {"report_delay_ms": -1},
+        {"report_delay_ms": MAX_REPORT_DELAY_MS + 1},
         {"purpose": "a.b"},
     ],
 )

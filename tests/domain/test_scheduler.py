@@ -107,7 +107,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(worker=a_worker, load=loads)
     def report_load(self, worker: str, load: float) -> None:
-        self.agree(ReportLoad(worker, load), self.model.report_load(worker, millionths(load)))
+        self.agree(ReportLoad(worker, load), self.model.report_load(worker, millionths(load), self.now))
 
     @rule(worker=a_worker, deadline_ms=st.none() | a_time)
     def drain(self, worker: str, deadline_ms: int | None) -> None:

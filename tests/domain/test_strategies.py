@@ -1,6 +1,8 @@
 """The six strategies, through the reservations that they lead to."""
 
+import random
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +13,7 @@ from roomledger.domain.pools import InTurns
 from roomledger.domain.scheduler import SCHEDULER, decide
 from roomledger.domain.strategies import CLASSES, STRATEGIES, LastUsed, WeightRobin
 from roomledger_events.tasks import Preference, WorkerReserved
-from tests.support.deciders import Scenario
+from tests.support.deciders import START, Scenario
 from tests.support.purposes import parts, purpose, ready
 
 EIGHT = tuple(f"w{number}" for number in range(1, 9))
@@ -169,3 +171,29 @@ def test_only_so_many_classes_of_preference_are_remembered() -> None:
     assert len(strategy.picked) == CLASSES
     assert (None, "region-10") in strategy.picked
     assert (None, "region-11") not in strategy.picked
+
+
+# Bursts
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_burst_is_spread_though_the_workers_report_what_they_had_long_before(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  - no secret
+    workers = [f"w{number}" for number in range(12)]
+    begun = ready(purpose("video", strategy="least-used"), *workers, load=0.1)
+    asks: list[tuple[float, str]] = [(chance.uniform(0, 2), "") for _ in range(500)]
+    late = [(at, name) for name in workers for at in moments(chance.random(), chance.uniform(0.2, 1.2))]
+    given: Counter[str] = Counter()
+    for number, (at, reporter) in enumerate(sorted([*asks, *late])):
+        context = Context(START + timedelta(seconds=at), number)
+        command = ReportLoad(reporter, 0.1) if reporter else Schedule(f"t{number}")
+        decision = decide(begun.state, command, context)
+        begun.given(*decision.facts, at=context.now)
+        if not reporter:
+            given[decision.answer.worker] += 1
+    assert max(given.values()) <= 1.2 * 500 / 12
+
+
+def moments(first: float, pause: float) -> list[float]:
+    """Return when a worker reports in two seconds."""
+    return [first + pause * count for count in range(10) if first + pause * count < 2]

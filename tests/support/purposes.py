@@ -84,10 +84,14 @@ preferences = st.builds(
 loads = st.integers(0, 20).map(lambda twentieths: twentieths / 20)
 draws = st.integers(0, 999).map(lambda thousandths: thousandths / 1000)
 any_settings = st.builds(
-    lambda name, strategy, task_load: replace(
-        PurposeSettings.default(name), strategy=strategy, task_load=task_load
+    lambda name, strategy, task_load, report_delay_ms: replace(
+        PurposeSettings.default(name),
+        strategy=strategy,
+        task_load=task_load,
+        report_delay_ms=report_delay_ms,
     ),
     st.sampled_from(PURPOSES),
     st.sampled_from(list(StrategyName)),
     st.sampled_from([0.0, 0.005, 0.1]),
+    st.sampled_from([0, 1, 5_000]),
 )

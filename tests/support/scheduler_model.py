@@ -30,7 +30,7 @@ class ModelWorker:
     joined_at: datetime
     state: int | None = None
     load: int | None = None
-    since: int = 0
+    counted: list[datetime] = field(default_factory=list)
     draining: bool = False
     drain_until: datetime | None = None
     told_to_move: bool = False
@@ -113,18 +113,21 @@ class SchedulerModel:
         self._enter_pools()
         return None
 
-    def report_load(self, worker: str, load: int) -> str | None:
+    def report_load(self, worker: str, load: int, now: datetime) -> str | None:
         """A worker reports a load; what does not matter is not taken in."""
         known = self.workers.get(worker)
         if known is None:
             return "no_such_worker"
-        limit, reckoned = round(known.info.max_load * ONE), self.effective(known)
+        measured = now - timedelta(milliseconds=self.settings.report_delay_ms)
+        young = [made for made in known.counted if made > measured]
+        told = replace(known, load=load, counted=young)
+        limit, before, after = round(known.info.max_load * ONE), self.effective(known), self.effective(told)
         if (
             known.load is None
-            or abs(load - reckoned) >= round(self.settings.load_threshold * ONE)
-            or (load >= limit) != (reckoned >= limit)
+            or abs(after - before) >= round(self.settings.load_threshold * ONE)
+            or (after >= limit) != (before >= limit)
         ):
-            known.load, known.since = load, 0
+            known.load, known.counted = load, young
             self._enter_pools()
         return None
 
@@ -168,7 +171,7 @@ class SchedulerModel:
         self.tasks.pop(task, None)
         self.tasks[task] = ModelTask(winner.id, False, held, now + timedelta(milliseconds=held))  # noqa: FBT003  - not running
         self._remember(preference, winner)
-        winner.since += 1
+        winner.counted.append(now)
         return winner.id, choice
 
     def extend(self, task: str, reserve_ms: int, now: datetime) -> str | None:
@@ -236,8 +239,8 @@ class SchedulerModel:
     # The choice
 
     def effective(self, worker: ModelWorker) -> int:
-        """The load that is reckoned with."""
-        return (worker.load or 0) + worker.since * round(self.settings.task_load * ONE)
+        """The load that is reckoned with: the reported one and that of what the report does not contain."""
+        return (worker.load or 0) + len(worker.counted) * round(self.settings.task_load * ONE)
 
     def unavailable(self, worker: ModelWorker) -> str | None:
         """Why a worker gets nothing."""

@@ -64,7 +64,7 @@ def _show(explanation: Explanation) -> None:
             f"[bold red]The same rules choose {explanation.computed or 'nobody'} now:[/] the settings have"
             " changed since, or the record is not what was decided."
         )
-    shown = Table("rank", "worker", "load", "reservations since", "effective load", "refused by")
+    shown = Table("rank", "worker", "load", "reservations on top", "effective load", "refused by")
     for each in sorted(explanation.candidates, key=lambda each: (each.rank or 99, not each.matched)):
         shown.add_row(
             "" if each.rank is None else str(each.rank),

@@ -22,7 +22,7 @@ class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
         matched: Whether it was left to choose from.
         refused_by: The rule that refused it; null for a candidate.
         load: What it had reported last, null for nothing yet.
-        reservations: How many were made for it since.
+        reservations: How many were made for it that the report does not contain.
         effective_load: The load that counted.
         rank: Its place in the order of the strategy, from 1; null for those that were not ranked.
     """

@@ -2,8 +2,10 @@
 
 - A worker that joined gets tasks when it has reported its load.  One that joins again while it is known keeps
   its tasks, its state and its load.
-- A load is recorded if it matters: the first one, one that differs by the threshold from the load reckoned
-  with (the last recorded one and the reservations since), one that crosses the worker's limit.
+- The load reckoned with, the *effective* one, is the one reported last and those reservations that the report
+  does not contain: a report may be late by a delay that is set, so younger ones than that are not in it.
+- A load is recorded if it matters: the first one, one that changes the effective load by the threshold, one
+  by which that crosses the worker's limit.
 - A worker that drains keeps what it has and gets nothing new; when its deadline has passed that is recorded
   once, and it is to move what is left.
 - A worker that quits or is lost frees its tasks.  What a lost one ran is kept in mind: see `placement`.
@@ -201,10 +203,13 @@ def state_reported(state: SchedulerState, _event: Event, data: WorkerStateReport
         state.candidates.settle(worker)
 
 
-def load_reported(state: SchedulerState, _event: Event, data: LoadReported) -> None:
-    """Take a worker's load in; the reservations before it are part of it."""
+def load_reported(state: SchedulerState, event: Event, data: LoadReported) -> None:
+    """Take a worker's load in; all reservations are part of it but the youngest."""
     if worker := state.workers.get(data.worker):
-        worker.load = worker.effective = millionths(data.load)
+        missed = worker.missed_by(event.time, state.report_delay)
+        del worker.recent[: len(worker.recent) - missed]
+        worker.load = millionths(data.load)
+        worker.effective = worker.load + missed * state.task_load
         state.candidates.settle(worker)
 
 
@@ -294,7 +299,7 @@ def report_state(state: SchedulerState, command: ReportState, _context: Context)
     return Decision((fact,), Done())
 
 
-def report_load(state: SchedulerState, command: ReportLoad, _context: Context) -> Decision:
+def report_load(state: SchedulerState, command: ReportLoad, context: Context) -> Decision:
     """Record a load if it matters.
 
     Raises:
@@ -303,11 +308,12 @@ def report_load(state: SchedulerState, command: ReportLoad, _context: Context) -
     worker = state.worker(command.worker)
     if not (math.isfinite(command.load) and 0 <= command.load <= 1):
         raise invalid(f"load is {command.load}: 0 to 1")
-    load, reckoned = millionths(command.load), worker.effective
+    load, before = millionths(command.load), worker.effective
+    after = load + worker.missed_by(context.now, state.report_delay) * state.task_load
     matters = (
         worker.load is None
-        or abs(load - reckoned) >= max(millionths(state.settings.load_threshold), 1)
-        or (load >= worker.limit) != (reckoned >= worker.limit)
+        or abs(after - before) >= max(millionths(state.settings.load_threshold), 1)
+        or (after >= worker.limit) != (before >= worker.limit)
     )
     if not matters:
         return Decision(answer=Done())

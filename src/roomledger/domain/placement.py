@@ -146,6 +146,8 @@ def reserved(state: SchedulerState, event: Event, data: WorkerReserved) -> None:
     load = worker.effective if data.basis.load is None else millionths(data.basis.load)
     state.candidates.remember(data.preference, worker, load)
     worker.effective += state.task_load
+    if state.task_load and state.report_delay:
+        worker.recent.append(event.time)
     state.candidates.settle(worker)
 
 

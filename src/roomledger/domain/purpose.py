@@ -1,6 +1,7 @@
 """What is set for one purpose: how its workers are chosen, and for how long a task is held for one."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -11,6 +12,9 @@ from roomledger_events.workers import SchedulerSettings
 
 MAX_RESERVE_MS: Final = 24 * 60 * 60 * 1000
 """The longest time that a task can be reserved for, in milliseconds: a day."""
+
+MAX_REPORT_DELAY_MS: Final = 10 * 60 * 1000
+"""The longest that load reports may be late, in milliseconds: ten minutes."""
 
 
 class StrategyName(StrEnum):
@@ -35,6 +39,19 @@ DEFAULT_STRATEGIES: Final = {
 """Purpose → its strategy where none is set; any other purpose has `LAST_USED`."""
 
 
+BY_LOAD: Final = frozenset({StrategyName.LEAST_USED, StrategyName.MOST_USED, StrategyName.WEIGHT_ROBIN})
+"""The strategies that choose by load."""
+
+DEFAULT_REPORT_DELAY_MS: Final[Mapping[str, int]] = {
+    strategy: 5_000 if strategy in BY_LOAD else 0 for strategy in StrategyName
+}
+"""Strategy → how late reports may be where nothing else is set.
+
+A longer time spreads a burst better and lets fewer tasks a second onto a worker: those of the whole time
+count on top of its load.  Where the choice does not go by load, only the latter would be felt.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class PurposeSettings:
     """The settings of one purpose.
@@ -42,10 +59,12 @@ class PurposeSettings:
     Attributes:
         purpose: Its name, which stands in a subject of the log.
         strategy: The name of the strategy that picks among the candidates.
-        task_load: What a reservation adds to a worker's load until the worker's next report; 0 adds nothing.
+        task_load: What a reservation adds to a worker's load until a report contains it; 0 adds nothing.
         reserve_ms: How long a task is held when the request does not say it.
         lease_ms: A worker that is silent for this long is lost.
-        load_threshold: A report is recorded if it differs by this much from the load reckoned with.
+        load_threshold: A report is recorded if it changes the load reckoned with by this much.
+        report_delay_ms: How long before a report its load may have been measured: it does not contain younger
+            reservations.
     """
 
     purpose: str
@@ -54,6 +73,7 @@ class PurposeSettings:
     reserve_ms: int = 60_000
     lease_ms: int = 3_000
     load_threshold: float = 0.05
+    report_delay_ms: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -74,6 +94,10 @@ class PurposeSettings:
             raise ValueError(f"reserve_ms of {self.purpose} is {self.reserve_ms}: 1 to {MAX_RESERVE_MS}")
         if self.lease_ms < 1:
             raise ValueError(f"lease_ms of {self.purpose} is {self.lease_ms}: it is at least 1")
+        if not 0 <= self.report_delay_ms <= MAX_REPORT_DELAY_MS:
+            raise ValueError(
+                f"report_delay_ms of {self.purpose} is {self.report_delay_ms}: 0 to {MAX_REPORT_DELAY_MS}"
+            )
 
     def recorded(self) -> SchedulerSettings:
         """Return them as they stand in the log."""
@@ -105,4 +129,5 @@ class PurposeSettings:
     @classmethod
     def default(cls, purpose: str) -> Self:
         """Return the settings of a purpose for which nothing is set."""
-        return cls(purpose, DEFAULT_STRATEGIES.get(purpose, StrategyName.LAST_USED))
+        strategy = DEFAULT_STRATEGIES.get(purpose, StrategyName.LAST_USED)
+        return cls(purpose, strategy, report_delay_ms=DEFAULT_REPORT_DELAY_MS[strategy])

@@ -37,6 +37,7 @@ class WorkerRow(msgspec.Struct, array_like=True, gc=False):
     state: int | None
     load: int | None
     effective: int
+    recent: list[datetime]
     draining: bool
     drain_until: datetime | None
     due: datetime | None
@@ -162,6 +163,7 @@ def _worker_row(worker: Worker) -> WorkerRow:
         state=worker.state,
         load=worker.load,
         effective=worker.effective,
+        recent=list(worker.recent),
         draining=worker.draining,
         drain_until=worker.drain_until,
         due=worker.due,
@@ -178,6 +180,7 @@ def _restore_worker(state: SchedulerState, row: WorkerRow) -> None:
         state=row.state,
         load=row.load,
         effective=row.effective,
+        recent=row.recent,
         draining=row.draining,
         drain_until=row.drain_until,
         claims=row.claims,

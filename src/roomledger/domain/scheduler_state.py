@@ -31,6 +31,7 @@ class SchedulerState:
         settings: The settings that decisions are made by.
         candidates: The index of `workers` to choose from.
         task_load: What a reservation adds to its worker's load, in millionths.
+        report_delay: How late reports of loads may be.
         epoch: How many times a cluster manager took over.
         manager: Which one did it last.
         joins: How many times a worker became known.
@@ -45,6 +46,7 @@ class SchedulerState:
     settings: PurposeSettings
     candidates: Candidates
     task_load: int = field(init=False)
+    report_delay: timedelta = field(init=False)
     epoch: int = 0
     manager: str = ""
     joins: int = 0
@@ -57,6 +59,7 @@ class SchedulerState:
 
     def __post_init__(self) -> None:
         self.task_load = millionths(self.settings.task_load)
+        self.report_delay = timedelta(milliseconds=self.settings.report_delay_ms)
 
     def set(self, settings: PurposeSettings) -> None:
         """Decide by other settings from here on; the loads reckoned with before stay as they are."""

@@ -1,7 +1,8 @@
 """A worker as the scheduler of its purpose knows it, and whether it can be given a task."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from roomledger.domain.pools import ONE, Pool, millionths
@@ -36,7 +37,8 @@ class Worker:
         tasks: The tasks that it runs or that are held for it.
         claims: What it ran when it was lost; True for those that it has been told are another's now.
         joined_at: When it became known.
-        effective: Its load with the reservations since its report, in millionths.
+        effective: Its load with the reservations that its report does not contain, in millionths.
+        recent: When these were made; empty where reports are never late.
         unavailable: The rule by which it is not available, or None.
         placed: The effective load that it stands in its pools with; None while it stands in none.
         pools: Where it stands while it is available.
@@ -55,6 +57,7 @@ class Worker:
     tasks: dict[str, Task] = field(default_factory=dict)
     claims: dict[str, bool] = field(default_factory=dict)
     effective: int = 0
+    recent: list[datetime] = field(default_factory=list)
     unavailable: str | None = NOT_REPORTED
     placed: int | None = None
     pools: tuple[Pool, ...] = ()
@@ -67,6 +70,10 @@ class Worker:
         """Take in what it tells of itself."""
         self.info = info
         self.limit = millionths(info.max_load)
+
+    def missed_by(self, report: datetime, delay: timedelta) -> int:
+        """Return how many reservations a report of this moment, so late at most, does not contain."""
+        return len(self.recent) - bisect_right(self.recent, report - delay)
 
     def refused_by(self) -> str | None:
         """Return the rule by which it cannot be given a task, or None."""

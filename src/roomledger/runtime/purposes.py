@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from roomledger.domain.purpose import PurposeSettings
+from roomledger.domain.purpose import DEFAULT_REPORT_DELAY_MS, PurposeSettings
 from roomledger.settings import Settings
 
 DEFAULT = "default"
@@ -20,11 +20,13 @@ def settings_of(settings: Settings, purpose: str) -> PurposeSettings:
         found = settings.scheduler.get(name)
         if found is not None:
             given |= found.model_dump(exclude_none=True)
+    strategy = given.get("strategy", default.strategy)
     return PurposeSettings(
         purpose=purpose,
-        strategy=given.get("strategy", default.strategy),
+        strategy=strategy,
         task_load=given.get("task_load", default.task_load),
         reserve_ms=given.get("reserve_ms", default.reserve_ms),
         lease_ms=given.get("lease_ms", default.lease_ms),
         load_threshold=given.get("load_change", default.load_threshold),
+        report_delay_ms=given.get("report_delay_ms", DEFAULT_REPORT_DELAY_MS.get(strategy, 0)),
     )

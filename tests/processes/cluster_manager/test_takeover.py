@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from roomledger.domain.errors import Refusal
 from roomledger_events.subjects import Boundary, Kind
 from tests.support.nats import NatsServer, until
 from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, Callers, check, disturb, managed
-from tests.support.waiting_tasks import outlive
+from tests.support.waiting_tasks import burst, outlive
 
 SETTINGS: dict[str, dict[str, object]] = {"default": {"lease_ms": 3_600_000}}
 
@@ -49,6 +50,23 @@ async def test_reservations_run_out_at_their_time_though_all_managers_were_kille
     assert min(outlived.late) >= 0
     assert max(outlived.late) < 0.5
     assert outlived.picks == outlived.foretold
+
+
+async def test_a_burst_is_spread_though_the_workers_report_what_they_had_long_before(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    settings: dict[str, dict[str, object]] = {"default": {"strategy": "least-used"} | SETTINGS["default"]}
+    async with managed(access(nats_server), tmp_path, settings, count=1) as cluster:
+        given = await burst(
+            cluster,
+            purpose="burst",
+            workers=12,
+            tasks=500,
+            seconds=2,
+            jitter=random.Random(),  # noqa: S311  - no secret
+        )
+    assert sum(given) == 500
+    assert max(given) <= 1.2 * 500 / 12
 
 
 async def test_a_manager_that_was_halted_says_nothing_that_is_not_so_any_more(

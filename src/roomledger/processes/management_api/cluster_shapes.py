@@ -43,7 +43,9 @@ class WorkerShape(_Shape):
     purpose: str
     state: Annotated[int | None, Field(description="0 not ready, 1 initializing, 2 ready; null is ready")]
     load: Annotated[float | None, Field(description="as it reported last; null before its first report")]
-    effective_load: Annotated[float | None, Field(description="with what was reserved since that report")]
+    effective_load: Annotated[
+        float | None, Field(description="with the reservations that this report does not contain")
+    ]
     info: Annotated[dict[str, Any], Field(description="what the worker told of itself when it joined")]
     running: Annotated[int, Field(description="how many tasks it runs")]
     reserved: Annotated[int, Field(description="how many are reserved for it")]
