@@ -54,6 +54,8 @@ class Bucket:
         replicas: How many servers keep it.
         time_limit: Seconds until a call gives up.
         life_s: How long an entry stays after it was written, in seconds; None for ever.
+        most_bytes: How large it may grow; then entries are refused, as if the broker did not answer. None for
+            as large as there is space.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Bucket:
         replicas: int = 1,
         time_limit: float = TIME_LIMIT_S,
         life_s: float | None = None,
+        most_bytes: int | None = None,
     ) -> None:
         self._jetstream = broker.jetstream(timeout=_ATTEMPT_S)
         self._name = name
         self._replicas = replicas
         self._time_limit = time_limit
         self._life_s = life_s
+        self._most_bytes = most_bytes
         self._opened: KeyValue | None = None
 
     async def get(self, key: str) -> Entry | None:
@@ -174,7 +178,11 @@ class Bucket:
         if self._opened is None:
             self._opened = await self._jetstream.create_key_value(
                 KeyValueConfig(
-                    bucket=self._name, storage=StorageType.FILE, replicas=self._replicas, ttl=self._life_s
+                    bucket=self._name,
+                    storage=StorageType.FILE,
+                    replicas=self._replicas,
+                    ttl=self._life_s,
+                    max_bytes=self._most_bytes,
                 )
             )
         return self._opened

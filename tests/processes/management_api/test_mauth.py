@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -7,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomledger.processes.management_api.mauth import WINDOW_MS, NotSigned, Replays, Signed, signature
+from roomledger.settings import Settings
+from tests.support.nats import NatsServer
 
 KEY = "secret"
 NOW = 1_700_000_000_000
@@ -95,24 +98,53 @@ def test_any_other_text_is_refused(text: str) -> None:
         Signed.read(text)
 
 
-def test_a_header_is_good_once() -> None:
-    replays = Replays()
-    replays.accept(Signed.read(header()), NOW)
+async def test_a_header_is_good_once(nats_server: NatsServer) -> None:
+    replays = Replays(await nats_server.connect(), Settings())
+    await replays.accept(Signed.read(header()))
     with pytest.raises(NotSigned, match="used"):
-        replays.accept(Signed.read(header()), NOW + WINDOW_MS)
+        await replays.accept(Signed.read(header()))
 
 
-def test_a_header_is_forgotten_only_when_its_time_is_over() -> None:
-    replays = Replays()
-    signed = Signed.read(header())
-    # Signed by a clock that is ahead: good until one window after its own time.
-    replays.accept(signed, NOW - WINDOW_MS)
+async def test_a_header_that_another_process_has_seen_is_used(nats_server: NatsServer) -> None:
+    await Replays(await nats_server.connect(), Settings()).accept(Signed.read(header()))
     with pytest.raises(NotSigned, match="used"):
-        replays.accept(signed, NOW + WINDOW_MS)
+        await Replays(await nats_server.connect(), Settings()).accept(Signed.read(header()))
 
 
-def test_the_same_nonce_at_another_time_or_by_another_service_is_good() -> None:
-    replays = Replays()
-    replays.accept(Signed.read(header()), NOW)
-    replays.accept(Signed.read(header(mauth_timestamp=str(NOW + 1))), NOW)
-    replays.accept(Signed.read(header(mauth_serviceid="s2")), NOW)
+async def test_of_many_that_show_a_header_at_once_one_is_let_in(nats_server: NatsServer) -> None:
+    processes = [Replays(await nats_server.connect(), Settings()) for _ in range(4)]
+    shown = [each.accept(Signed.read(header())) for each in processes for _ in range(4)]
+    answers = await asyncio.gather(*shown, return_exceptions=True)
+    assert answers.count(None) == 1
+    assert sum(isinstance(answer, NotSigned) for answer in answers) == 15
+
+
+async def test_a_header_is_remembered_for_as_long_as_it_could_be_good_and_no_longer(
+    nats_server: NatsServer,
+) -> None:
+    broker = await nats_server.connect()
+    await Replays(broker, Settings()).accept(Signed.read(header()))
+    kept = await broker.jetstream().stream_info("KV_ROOMLEDGER_NONCES")
+    # Signed by a clock that is ahead it is good until one window after its own time.
+    assert kept.config.max_age == 2 * WINDOW_MS / 1000
+
+
+async def test_a_note_that_was_not_answered_in_time_and_is_made_again_is_no_second_use(
+    nats_server: NatsServer,
+) -> None:
+    replays = Replays(await nats_server.connect(), Settings())
+    await replays.accept(Signed.read(header(mauth_cnonce="1")))
+    nats_server.pause()
+    accepting = asyncio.create_task(replays.accept(Signed.read(header())))
+    await asyncio.sleep(2.5)  # longer than one attempt: it is sent again, and the server finds both
+    nats_server.resume()
+    await accepting
+    with pytest.raises(NotSigned, match="used"):
+        await replays.accept(Signed.read(header()))
+
+
+async def test_the_same_nonce_at_another_time_or_by_another_service_is_good(nats_server: NatsServer) -> None:
+    replays = Replays(await nats_server.connect(), Settings())
+    await replays.accept(Signed.read(header()))
+    await replays.accept(Signed.read(header(mauth_timestamp=str(NOW + 1))))
+    await replays.accept(Signed.read(header(mauth_serviceid="s2")))

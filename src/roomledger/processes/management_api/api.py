@@ -24,6 +24,7 @@ from roomledger.processes.management_api.doorway import SEQUENCE, Doorway
 from roomledger.processes.management_api.errors import Problem
 from roomledger.processes.management_api.health import health
 from roomledger.processes.management_api.listener import Listener
+from roomledger.processes.management_api.mauth import Replays
 from roomledger.processes.management_api.metrics import Metrics
 from roomledger.processes.management_api.participant_routes import participant_routes
 from roomledger.processes.management_api.participants import Participants
@@ -104,7 +105,7 @@ class ManagementApi:
         app.include_router(health(broker, store, self._projector, metrics))
         door = Doorway(
             Repetitions(TokenPath(app, self._tokens), broker, settings),
-            authentication=Authentication(self._services),
+            authentication=Authentication(self._services, Replays(broker, settings)),
             rates=Rates(settings.rate_limit),
             metrics=metrics,
             known=lambda: max(0, self._projector.position),

@@ -19,22 +19,27 @@ class Authentication:
 
     Args:
         services: The services that there are.
+        replays: The signed headers that were used.
         clock: Milliseconds since the epoch.
     """
 
     def __init__(
-        self, services: Services, *, clock: Callable[[], int] = lambda: time_ns() // 1_000_000
+        self,
+        services: Services,
+        replays: Replays,
+        *,
+        clock: Callable[[], int] = lambda: time_ns() // 1_000_000,
     ) -> None:
         self._services = services
+        self._replays = replays
         self._clock = clock
-        self._replays = Replays()
 
     async def service(self, header: str | None) -> Service:
         """Return the service that the header ``Authorization`` proves.
 
         Raises:
             Problem: It proves none (401).
-            LogUnavailable: The services cannot be looked up.
+            LogUnavailable: The services, or the headers that were used, cannot be looked up.
         """
         if not header:
             raise _unauthenticated("send Authorization: Bearer <service key>")
@@ -56,9 +61,8 @@ class Authentication:
             service = await self._services.get(check_id(signed.service))
             if service is None:
                 raise _unauthenticated("MAuth: there is no such service")
-            now = self._clock()
-            signed.check(service.key, now)
-            self._replays.accept(signed, now)
+            signed.check(service.key, self._clock())
+            await self._replays.accept(signed)
         except (NotSigned, InvalidId) as error:
             raise _unauthenticated(f"MAuth: {error}") from error
         return service

@@ -6,21 +6,27 @@
 The signature is base64 of the hexadecimal HMAC-SHA-256 of timestamp, nonce and, where both are there,
 username and role, joined by commas. The timestamp is in milliseconds since the epoch; a header is good for
 `WINDOW_MS` around it, and once: its clients choose the nonce from few numbers, so timestamp and nonce
-together count. Each process remembers those that it has seen itself, as long as it runs. The signature covers
-neither method nor path nor body, which is why new clients should prefer a bearer key over TLS.
+together count. Those that were used are kept by the broker, so that this holds for all management APIs
+together and across their restarts. The signature covers neither method nor path nor body, which is why new
+clients should prefer a bearer key over TLS.
 """
 
 import base64
 import hashlib
 import hmac
 import re
-from collections import OrderedDict
 from typing import Final, NamedTuple, Self
+
+from nats.aio.client import Client
+
+from roomledger.runtime.buckets import Bucket
+from roomledger.settings import Settings
+from roomledger_events.identifiers import new_secret_id
 
 WINDOW_MS: Final = 300_000
 """How far a timestamp may be from the present, either way."""
-REMEMBERED_MOST: Final = 500_000
-"""How many headers are remembered; when there are more, none is accepted until the oldest ran out."""
+REMEMBERED_BYTES: Final = 256 * 1024 * 1024
+"""How much is remembered, about a million headers; then none is accepted until the oldest ran out."""
 
 _METHOD: Final = "HMAC_SHA256"
 _parameter: Final = re.compile(r'\s*([a-z_]+)\s*=\s*"?([^",]*)"?\s*').fullmatch
@@ -95,23 +101,34 @@ def signature(key: str, signed: str) -> str:
 
 
 class Replays:
-    """Remembers the headers that were accepted, as long as they could be accepted again."""
+    """Remembers the headers that were accepted, as long as they could be accepted again.
 
-    def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+    Args:
+        broker: The connection.
+        settings: Names the bucket.
+    """
 
-    def accept(self, signed: Signed, now_ms: int) -> None:
+    def __init__(self, broker: Client, settings: Settings) -> None:
+        self._used = Bucket(
+            broker,
+            f"{settings.log_name}_NONCES",
+            replicas=settings.log_replicas,
+            life_s=2 * WINDOW_MS / 1000,
+            most_bytes=REMEMBERED_BYTES,
+        )
+
+    async def accept(self, signed: Signed) -> None:
         """Take note of a header that was checked.
 
         Raises:
-            NotSigned: It was accepted before, or no more can be remembered.
+            NotSigned: It was accepted before.
+            LogUnavailable: The broker did not answer, or remembers as many as it may.
         """
-        while self._seen and next(iter(self._seen.values())) < now_ms:
-            self._seen.popitem(last=False)
-        once = (signed.service, signed.timestamp, signed.nonce)
-        if once in self._seen:
+        once = hashlib.sha256(f"{signed.service},{signed.timestamp},{signed.nonce}".encode()).hexdigest()
+        mine = new_secret_id().encode()
+        if await self._used.create(once, mine):
+            return
+        # A note whose answer did not come in time may have been made, and then tried again.
+        found = await self._used.get(once)
+        if found is None or found.value != mine:
             raise NotSigned("it was used already")
-        if len(self._seen) >= REMEMBERED_MOST:
-            raise NotSigned("too many were used within the last minutes")
-        # Until twice the window from now at most; so the entries stand in the order in which they run out.
-        self._seen[once] = now_ms + 2 * WINDOW_MS
