@@ -10,6 +10,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from roomledger.cli import moments
 from roomledger.cli import replay as command
 from roomledger.event_store.errors import NotConnected
 from roomledger.event_store.jetstream import JetStreamStore
@@ -141,18 +142,18 @@ async def test_a_moment_beside_the_log_is_told_in_a_sentence(run: Run, at: str, 
 @pytest.mark.parametrize("at", ["2026-01-31T12:00:00", "2026-01-31"])
 def test_a_time_without_zone_is_refused(at: str) -> None:
     with pytest.raises(typer.BadParameter, match="has no time zone: add Z for UTC"):
-        command.moment_of(at)
+        moments.moment_of(at)
 
 
 @pytest.mark.parametrize("at", ["", "noon", "-1", "1042.3", "9" * 5000, "٣"])
 def test_what_is_neither_a_sequence_nor_a_time_is_refused(at: str) -> None:
     with pytest.raises(typer.BadParameter, match="is neither a sequence nor a time"):
-        command.moment_of(at)
+        moments.moment_of(at)
 
 
 def test_a_sequence_and_a_time_are_read() -> None:
-    assert command.moment_of("1042") == 1042
-    assert command.moment_of("2026-01-31T12:00:00+02:00") == datetime.fromisoformat("2026-01-31T10:00:00Z")
+    assert moments.moment_of("1042") == 1042
+    assert moments.moment_of("2026-01-31T12:00:00+02:00") == datetime.fromisoformat("2026-01-31T10:00:00Z")
 
 
 @pytest.mark.usefixtures("store")

@@ -186,19 +186,27 @@ def text_line(commit: Commit, place: int, event: Event) -> str:
         data = data[: DATA_SHOWN - 1] + "…"
     where = f"{Address(commit.sequence, place)!s:>8}  {moment(event.time)}  {commit.boundary!s:<24}"
     line = f"{where} {event.type:<20} {event.subject}  {event.actor}  {data}"
-    # What users wrote must not be able to steer the reader's terminal.
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    return printable(line)
 
 
 def json_line(commit: Commit, place: int, event: Event) -> str:
     """Return an event as a JSON object: its envelope, where it stands, and when the log stored it."""
-    whole: dict[str, Any] = {
+    return to_json(plain(commit, place, event))
+
+
+def plain(commit: Commit, place: int, event: Event) -> dict[str, Any]:
+    """Return an event as plain values; see `json_line`."""
+    return {
         "address": str(Address(commit.sequence, place)),
         "boundary": str(commit.boundary),
         "stored": moment(commit.time),
         **msgspec.to_builtins(event),
     }
-    return to_json(whole)
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot steer the reader's terminal, whoever wrote parts of it."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _short(value: Any) -> str:  # noqa: ANN401  - a JSON value

@@ -2,123 +2,159 @@
 
 import asyncio
 import json
-import re
-from datetime import datetime
-from typing import Annotated, Any, Final
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
+from roomledger.cli.live import INTERRUPTED
 from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, log_source, opened
+from roomledger.cli.moments import moment_of, order_of
+from roomledger.cli.playing import MAX, play, speed_of
 from roomledger.cli.progress import progress_shown
-from roomledger.runtime.rebuilding import Moment, rebuilt
+from roomledger.cli.state_tables import show_differences, show_state
+from roomledger.domain.trail import Trail
+from roomledger.runtime.differences import differences
+from roomledger.runtime.rebuilding import Moment, Rebuilt, carry_on, rebuilt
+from roomledger_events.mentions import Thing
 
-TOKENS_SHOWN: Final = 20
-"""The newest tokens are for people; programs get all."""
+MOMENT = "SEQ|TIME"
+State = dict[str, Any]
 
 
-def replay(
+def replay(  # noqa: PLR0913  - one for each option
     *,
     at: Annotated[
         str | None,
-        typer.Option(metavar="SEQ|TIME", help="The moment: a sequence of the log, or a time with its zone."),
+        typer.Option(metavar=MOMENT, help="The moment: a sequence of the log, or a time with its zone."),
     ] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar=f"{MOMENT} {MOMENT}", help="What is different at the second of two moments."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar=MOMENT, help="Play the events from a moment on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar=MOMENT, help="Play the events up to a moment.")
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(metavar="N|max", help="Play it N times as fast as it happened; by default at once."),
+    ] = None,
+    room: Annotated[str | None, typer.Option(metavar="ID", help="Play what concerns a room.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="Play what concerns a user.")] = None,
+    participant: Annotated[
+        str | None, typer.Option(metavar="ID", help="Play what concerns a participant.")
+    ] = None,
+    worker: Annotated[str | None, typer.Option(metavar="ID", help="Play what concerns a worker.")] = None,
+    token: Annotated[str | None, typer.Option(metavar="ID", help="Play what a token led to.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="ID", help="Play what concerns a task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
     nats: Nats = None,
     data_dir: DataDir = None,
     log_file: LogFile = None,
 ) -> None:
-    """Show the cluster as it is, or as it was at any moment, from the log alone."""
-    wanted = None if at is None else moment_of(at)
-    state = asyncio.run(_state(log_source(nats, data_dir, log_file), wanted))
-    if as_json:
-        typer.echo(json.dumps(state))
+    """Show the cluster as it is, or as it was at any moment, from the log alone; or play what happened."""
+    trails = [
+        Trail(thing, name)
+        for thing, name in (
+            (Thing.ROOM, room),
+            (Thing.USER, user),
+            (Thing.PARTICIPANT, participant),
+            (Thing.WORKER, worker),
+            (Thing.TOKEN, token),
+            (Thing.TASK, task),
+        )
+        if name is not None
+    ]
+    playing = bool(trails) or start is not None or until is not None or speed is not None
+    if sum((at is not None, diff is not None, playing)) > 1:
+        message = "show a moment, compare two, or play a span: one at a time"
+        raise typer.BadParameter(message, param_hint="--at, --diff, --from and --to")
+    if playing:
+        span = (
+            None if start is None else moment_of(start, "--from"),
+            None if until is None else moment_of(until, "--to"),
+        )
+        order_of(*span, "--from and --to")
+        pace = speed_of(speed or MAX)
+        source = log_source(nats, data_dir, log_file)
+        _until_interrupted(_play(source, span, trails, speed=pace, as_json=as_json))
+    elif diff is not None:
+        first, second = (moment_of(each, "--diff") for each in diff)
+        order_of(first, second, "--diff")
+        _diff(*asyncio.run(_states(log_source(nats, data_dir, log_file), first, second)), as_json=as_json)
     else:
-        _show(state)
+        wanted = None if at is None else moment_of(at)
+        state = asyncio.run(_state(log_source(nats, data_dir, log_file), wanted))
+        if as_json:
+            typer.echo(json.dumps(state))
+        else:
+            show_state(state)
 
 
-def moment_of(text: str) -> int | datetime:
-    """Read a sequence or a time.
-
-    Raises:
-        typer.BadParameter: It is neither, or a time without zone.
-    """
-    if re.fullmatch(r"[0-9]{1,19}", text):
-        return int(text)
+def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text[:40]!r} is neither a sequence nor a time such as 2026-01-31T12:00:00Z"
-        raise typer.BadParameter(message, param_hint="--at") from None
-    if found.tzinfo is None:
-        message = f"{text!r} has no time zone: add Z for UTC, or an offset such as +02:00"
-        raise typer.BadParameter(message, param_hint="--at")
-    return found
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read has had enough; what Python still has to write goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _state(source: LogSource, at: Moment) -> dict[str, Any]:
+async def _play(
+    source: LogSource,
+    span: tuple[Moment, Moment],
+    trails: Sequence[Trail],
+    *,
+    speed: float | None,
+    as_json: bool,
+) -> None:
+    async with opened(source, name="roomledger replay") as log:
+        count = await play(log, *span, trails, speed=speed, as_json=as_json)
+    if not count:
+        typer.echo("nothing of that is in this part of the log", err=True)
+        raise typer.Exit(1)
+
+
+async def _states(source: LogSource, first: Moment, second: Moment) -> tuple[State, State]:
+    async with opened(source, name="roomledger replay") as log:
+        with progress_shown("replay") as on_progress:
+            state = await rebuilt(log, first, on_progress=on_progress)
+        with state:
+            before = state.as_json()
+            with progress_shown("replay") as on_progress:
+                await carry_on(state, log, second, on_progress=on_progress)
+            _tell_unreadable(state)
+            return before, state.as_json()
+
+
+def _diff(before: State, after: State, *, as_json: bool) -> None:
+    found = differences(before, after)
+    if as_json:
+        moments = {
+            name: {"sequence": state["sequence"], "time": state["time"]}
+            for name, state in (("from", before), ("to", after))
+        }
+        typer.echo(json.dumps(moments | {kind: each.as_json() for kind, each in found.items()}))
+    else:
+        show_differences(before, after, found)
+
+
+async def _state(source: LogSource, at: Moment) -> State:
     async with opened(source, name="roomledger replay") as log:
         with (
             progress_shown("replay") as on_progress,
             await rebuilt(log, at, on_progress=on_progress) as state,
         ):
-            if state.unreadable:
-                typer.echo(
-                    f"{state.unreadable} events were left out: this version cannot read them", err=True
-                )
+            _tell_unreadable(state)
             return state.as_json()
 
 
-def _show(state: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"sequence [bold]{state['sequence']}[/bold], {state['time'] or 'before anything happened'}")
-    held: dict[str, int] = {}
-    for task in state["tasks"]:
-        held[task["worker"]] = held.get(task["worker"], 0) + 1
-    workers = _table(console, "workers", "purpose", "worker", "state", "load", "tasks", "address")
-    for worker in state["workers"]:
-        port = "" if worker["port"] is None else f":{worker['port']}"
-        address = worker["via_host"] or f"{worker['hostname'] or worker['ip']}{port}"
-        condition = "draining" if worker["draining_since"] else _STATES.get(worker["state"], "ready")
-        load = "-" if worker["load"] is None else f"{worker['load']:.2f}"
-        row = (worker["purpose"], worker["id"], condition, load, str(held.get(worker["id"], 0)), address)
-        _add(workers, *row)
-    tasks = _table(console, "tasks", "purpose", "task", "worker", "state", "until")
-    for task in state["tasks"]:
-        _add(tasks, task["purpose"], task["id"], task["worker"], task["state"], task["expires_at"] or "")
-    rooms = _table(console, "rooms", "room", "name", "service", "node", "participants")
-    for room in state["rooms"]:
-        present = ", ".join(_named(each) for each in room["participants"])
-        _add(rooms, room["id"], room["name"], room["service"], room["controller_node"] or "", present)
-    tokens = _table(console, "tokens", "token", "room", "user", "role", "state", "by", "until")
-    for token in state["tokens"][-TOKENS_SHOWN:]:
-        by = (token["used_by"] if token["state"] == "used" else token["revoked_by"]) or ""
-        row = (token["id"], token["room"], token["user"], token["role"], token["state"], by)
-        _add(tokens, *row, token["expires_at"])
-    if len(state["tokens"]) > TOKENS_SHOWN:
-        tokens.caption = f"the newest {TOKENS_SHOWN} of {len(state['tokens'])}"
-    for table in (workers, tasks, rooms, tokens):
-        console.print(table)
-
-
-def _add(table: Table, *cells: str) -> None:
-    """Add a row; what users wrote is text, not markup."""
-    table.add_row(*map(Text, cells))
-
-
-_STATES: Final = {0: "not ready", 1: "initializing"}
-
-
-def _named(participant: dict[str, Any]) -> str:
-    away = ", away" if participant["away"] else ""
-    return f"{participant['user']} ({participant['role']}{away})"
-
-
-def _table(console: Console, title: str, *columns: str) -> Table:
-    # An id that is cut is none: what does not fit goes on in the next line.
-    whole = (Column(column, overflow="fold") for column in columns)
-    table = Table(*whole, title=title, title_justify="left", title_style="bold", highlight=False)
-    table.expand = console.is_terminal
-    return table
+def _tell_unreadable(state: Rebuilt) -> None:
+    if state.unreadable:
+        typer.echo(f"{state.unreadable} events were left out: this version cannot read them", err=True)

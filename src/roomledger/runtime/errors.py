@@ -219,7 +219,7 @@ class NoSuchMoment(RuntimeFailure):
         super().__init__(reason)
 
     def __str__(self) -> str:
-        return f"no state can be shown: {self.reason}"
+        return f"nothing can be shown: {self.reason}"
 
 
 class TooSoonToRotate(RuntimeFailure):

@@ -108,25 +108,44 @@ async def rebuilt(
         NoSuchMoment: It is before the log's first commit or after its last one.
         EventStoreError: The log cannot be read.
     """
+    with ExitStack() as undo:
+        state = undo.enter_context(Rebuilt())
+        await carry_on(state, log, at, on_progress=on_progress)
+        undo.pop_all()
+    return state
+
+
+async def carry_on(
+    state: Rebuilt,
+    log: ReadableLog,
+    at: Moment = None,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> None:
+    """Take a state on to a later moment; see `rebuilt`.
+
+    Raises:
+        NoSuchMoment: It is before the log's first commit, after its last one, or before the state.
+        EventStoreError: The log cannot be read.
+    """
     head = await log.position()
     last = at if isinstance(at, int) else head.sequence
     if at is not None and head.sequence == 0:
         raise NoSuchMoment("the log is empty")
     if last > head.sequence:
         raise NoSuchMoment(f"the log ends at sequence {head.sequence}, before {last}")
-    with ExitStack() as undo:
-        state = undo.enter_context(Rebuilt())
-        whole = await _read(log.read(until=last), state, at, Progress(0, last, 0), head.created, on_progress)
-        if at is not None and state.time is None:
-            raise NoSuchMoment(f"the log begins {await _beginning(log, at)}, after {_shown(at)}")
-        if isinstance(at, datetime) and whole and state.time is not None and state.time < at:
-            raise NoSuchMoment(f"the log ends at {moment(state.time)}, before {moment(at)}")
-        undo.pop_all()
+    if state.sequence > last or (isinstance(at, datetime) and state.time is not None and state.time > at):
+        raise NoSuchMoment(f"{_shown(last if at is None else at)} is before sequence {state.sequence}")
+    commits = log.read(start=state.sequence + 1, until=last)
+    whole = await _read(commits, state, at, Progress(state.sequence, last, 0), head.created, on_progress)
+    if at is not None and state.time is None:
+        raise NoSuchMoment(f"the log begins {await _beginning(log, at)}, after {_shown(at)}")
+    if isinstance(at, datetime) and whole and state.time is not None and state.time < at:
+        raise NoSuchMoment(f"the log ends at {moment(state.time)}, before {moment(at)}")
     if isinstance(at, datetime):
         state.time = at
     else:
         state.sequence = last
-    return state
 
 
 async def _read(
