@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.house import House
 from tests.support.nats import until
+from tests.support.small_portals import small_portals
 
 
 async def start(path: Path, *arguments: str) -> Process:
@@ -127,3 +128,62 @@ async def test_a_drop_is_printed_and_ends_it_with_an_error(house: House, tmp_pat
     assert await line(process) == {"method": "drop", "params": {"reason": "be gone"}}
     code, _, err = await end(process)
     assert (code, err) == (1, "roomledger: the portal ended the connection: be gone (4001)\n")
+
+
+# -- Texts, and connections that are lost
+
+
+async def say(process: Process, text: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(text.encode())
+    await process.stdin.drain()
+
+
+async def test_lines_that_are_typed_are_sent_to_all(tmp_path: Path) -> None:
+    async with small_portals(1) as (portal,):
+        process = await start(tmp_path, portal.token(), "--json")
+        await line(process)
+        await say(process, "hello\n\nhow are")
+        await until(lambda: portal.room.texts == ["hello"])
+        await say(process, " you?\n")
+        await until(lambda: portal.room.texts == ["hello", "how are you?"])
+        process.terminate()
+        assert await end(process) == (0, "", "")
+
+
+async def test_lines_after_the_token_are_sent_too(tmp_path: Path) -> None:
+    async with small_portals(1) as (portal,):
+        process = await start(tmp_path, "-", "--json")
+        await say(process, f"{portal.token()}\nhello\n")
+        await line(process)
+        await until(lambda: portal.room.texts == ["hello"])
+        process.terminate()
+        assert (await end(process))[0] == 0
+
+
+async def test_a_lost_connection_and_the_way_back_are_told(tmp_path: Path) -> None:
+    async with small_portals(2) as (first, second):
+        process = await start(tmp_path, first.token(), "--json", "--other", second.url)
+        await line(process)
+        await first.kill()
+        second.room.happen("hello")
+        assert (await line(process))["connection"] == "lost"
+        back = await line(process)
+        assert (back["connection"], back["url"], back["missed"]) == ("back", second.url, 1)
+        assert (await line(process))["params"]["message"] == "hello"
+        process.terminate()
+        assert (await end(process))[0] == 0
+
+
+async def test_people_are_told_of_it_in_sentences(tmp_path: Path) -> None:
+    async with small_portals(1) as (portal,):
+        process = await start(tmp_path, portal.token())
+        await until(lambda: bool(portal.room.logins), 10)
+        await portal.close(1012, "the portal stops")
+        await until(lambda: bool(portal.room.relogins), 10)
+        await portal.say("hello")
+        process.terminate()
+        _, out, _ = await end(process)
+    assert "lost the connection (the portal stops); coming back" in out
+    assert "back after" in out
+    assert "p2: hello" in out

@@ -1,16 +1,26 @@
-"""The client of portals, against a real one."""
+"""The client of portals: against a real one, and against small ones that do what a test wants."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from roomledger.domain.errors import Code, Refusal
+from roomledger.sdk import attendance as attendance_module
 from roomledger.sdk import client as client_module
-from roomledger.sdk.client import SUBPROTOCOL, Client, Notification
-from roomledger.sdk.errors import ConnectionEnded, NoAnswer, PortalUnreachable, RequestRefused
+from roomledger.sdk.client import SUBPROTOCOL, Client, ConnectionLost, Notification, Told
+from roomledger.sdk.errors import (
+    ConnectionEnded,
+    NoAnswer,
+    PortalUnreachable,
+    RequestRefused,
+    ReturnFailed,
+    ReturnRefused,
+)
 from tests.support.house import House
 from tests.support.nats import until
+from tests.support.small_portals import ME, SmallPortal, small_portals
 
 
 async def test_it_logs_in_with_a_token_alone_which_says_where(house: House) -> None:
@@ -38,7 +48,7 @@ async def test_it_iterates_over_what_it_is_told_until_the_logout(house: House) -
     await until(lambda: house.neighbours.present() == {"p8", "p9"})
 
 
-async def test_closing_it_without_a_logout_leaves_the_room(house: House) -> None:
+async def test_closing_it_leaves_the_room(house: House) -> None:
     async with Client(house.token()) as client:
         await client.login()
     await until(lambda: not house.neighbours.present())
@@ -70,7 +80,7 @@ async def test_a_refusal_that_may_go_away_says_when_to_try_again(house: House) -
 async def test_a_request_that_the_protocol_refuses_has_its_number(house: House) -> None:
     async with Client(house.token()) as client:
         with pytest.raises(RequestRefused) as caught:
-            await client._ask("dance", dict)
+            await client._ask("dance")
     assert caught.value.code == "-32601"
 
 
@@ -103,8 +113,7 @@ async def test_a_connection_that_is_lost_ends_what_was_asked(house: House) -> No
     async with Client(house.token()) as client:
         login = asyncio.create_task(client.login())
         await asked.wait()
-        assert client._socket is not None
-        client._socket.transport.abort()
+        cut(client)
         with pytest.raises(ConnectionEnded) as caught:
             await login
         assert caught.value.code == 1006
@@ -154,16 +163,239 @@ async def test_an_answer_that_does_not_come_is_given_up(
             await client.login()
 
 
-async def test_notifications_that_nobody_takes_end_the_connection(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_notifications_that_nobody_takes_end_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "WAITING", 3)
     async with Client(house.token()) as client:
         await client.login()
         await house.neighbours.enter("p1", "p2", "p3", "p4")
-        await until(
-            lambda: not client._told.empty() and client._reading is not None and client._reading.done()
-        )
+        await until(lambda: not client._attendance.is_in)
         with pytest.raises(ConnectionEnded, match="were not taken"):
             async for _ in client:
                 pass
+
+
+# -- Lost and back
+
+
+@pytest.fixture
+async def portals() -> AsyncIterator[list[SmallPortal]]:
+    async with small_portals(2) as started:
+        yield started
+
+
+def cut(client: Client) -> None:
+    """Lose a client's connection."""
+    assert client._line is not None
+    assert client._line.socket is not None
+    client._line.socket.transport.abort()
+
+
+async def heard(client: Client, number: int) -> list[str]:
+    """Return what a client is told next, in a word each."""
+    return [word(await asyncio.wait_for(anext(client), 10)) for _ in range(number)]
+
+
+def word(told: Told) -> str:
+    return str(told.params["message"]) if isinstance(told, Notification) else type(told).__name__
+
+
+LOST_AND_BACK = ["ConnectionLost", "ConnectionBack"]
+
+
+async def test_after_a_lost_connection_nothing_is_missed_and_nothing_comes_twice(
+    portals: list[SmallPortal],
+) -> None:
+    portal, _ = portals
+    async with Client(portal.token()) as client:
+        await client.login()
+        await portal.say("one", "two")
+        assert await heard(client, 2) == ["one", "two"]
+        portal.cut()
+        portal.room.happen("three", "four")
+        assert await heard(client, 4) == [*LOST_AND_BACK, "three", "four"]
+        await portal.say("five")
+        assert await heard(client, 1) == ["five"]
+    assert [params["after"] for params in portal.room.relogins] == ["3.0"]
+    assert portal.room.logins[0]["reconnect"] is True
+
+
+async def test_what_was_handed_out_before_the_loss_and_not_taken_yet_is_kept(
+    portals: list[SmallPortal],
+) -> None:
+    portal, _ = portals
+    async with Client(portal.token()) as client:
+        await client.login()
+        await portal.say("one", "two", "three")
+        await until(lambda: client._attendance.after == (4, 0))
+        portal.cut()
+        portal.room.happen("four")
+        assert await heard(client, 6) == ["one", "two", "three", *LOST_AND_BACK, "four"]
+
+
+@pytest.mark.parametrize("how", ["as a list", "when asked"])
+async def test_a_portal_that_is_killed_is_left_for_another_one(portals: list[SmallPortal], how: str) -> None:
+    first, second = portals
+
+    async def find() -> list[str]:
+        return [second.url]
+
+    async with Client(first.token(), urls=[second.url] if how == "as a list" else find) as client:
+        await client.login()
+        await first.kill()
+        second.room.happen("one")
+        assert await heard(client, 3) == [*LOST_AND_BACK, "one"]
+        assert client.url == second.url
+        await client.text("all", "here")
+    assert second.room.texts == ["here"]
+
+
+async def test_one_that_restarts_is_returned_to(portals: list[SmallPortal]) -> None:
+    first, _ = portals
+    async with Client(first.token()) as client:
+        await client.login()
+        await first.close(1012, "the portal stops")
+        await first.kill()
+        assert await anext(client) == ConnectionLost(1012, "the portal stops")
+        await first.start()
+        assert await heard(client, 1) == ["ConnectionBack"]
+
+
+async def test_others_that_cannot_be_found_are_no_reason_to_give_up(portals: list[SmallPortal]) -> None:
+    first, _ = portals
+
+    async def find() -> list[str]:
+        await first.start()
+        raise OSError("nobody knows")
+
+    async with Client(first.token(), urls=find) as client:
+        await client.login()
+        await first.kill()
+        assert await heard(client, 2) == LOST_AND_BACK
+
+
+async def test_the_first_connection_may_be_to_another_portal(portals: list[SmallPortal]) -> None:
+    first, second = portals
+    await first.kill()
+    async with Client(first.token(), urls=[second.url]) as client:
+        await client.login()
+        assert client.url == second.url
+
+
+async def test_a_portal_that_does_not_answer_a_relogin_is_left(
+    portals: list[SmallPortal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attendance_module, "ATTEMPT_S", 0.2)
+    first, second = portals
+    first.answers = False
+    async with Client(first.token(), urls=[second.url]) as client:
+        await client.login()
+        first.cut()
+        assert await heard(client, 2) == LOST_AND_BACK
+        assert client.url == second.url
+
+
+async def test_a_relogin_that_may_be_tried_again_is(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    portal.room.refusals = [{"code": "log_unavailable", "retry_after_ms": 50}] * 2
+    async with Client(portal.token()) as client:
+        await client.login()
+        portal.cut()
+        assert await heard(client, 2) == LOST_AND_BACK
+    assert len(portal.room.relogins) == 3
+
+
+async def test_a_session_that_has_ended_ends_the_iteration(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    portal.room.refusals = [{"code": "session_ended"}]
+    async with Client(portal.token()) as client:
+        await client.login()
+        portal.cut()
+        assert await heard(client, 1) == ["ConnectionLost"]
+        for _ in range(2):
+            with pytest.raises(ReturnRefused, match="session_ended"):
+                await anext(client)
+        with pytest.raises(ReturnRefused):
+            await client.participants()
+
+
+async def test_who_has_waited_long_enough_gives_up(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    async with Client(portal.token(), patience_s=0.3) as client:
+        await client.login()
+        await portal.kill()
+        assert await heard(client, 1) == ["ConnectionLost"]
+        with pytest.raises(ReturnFailed, match="no portal took it back"):
+            await anext(client)
+
+
+async def test_when_another_connection_has_the_session_it_is_over(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    async with Client(portal.token()) as client:
+        await client.login()
+        await portal.close(4002, "another connection has the session")
+        with pytest.raises(ConnectionEnded, match="another connection") as caught:
+            await anext(client)
+        assert caught.value.code == 4002
+    assert portal.connections == 1
+
+
+async def test_without_a_ticket_it_does_not_come_back(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    portal.room.gives_tickets = False
+    async with Client(portal.token(), reconnect=False) as client:
+        await client.login()
+        portal.cut()
+        with pytest.raises(ConnectionEnded) as caught:
+            await anext(client)
+        assert caught.value.code == 1006
+    assert portal.room.logins[0]["reconnect"] is False
+
+
+async def test_what_is_asked_while_it_is_away_is_answered_when_it_is_back(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    async with Client(portal.token()) as client:
+        await client.login()
+        await portal.kill()
+        assert await heard(client, 1) == ["ConnectionLost"]
+        asked = asyncio.gather(client.text("all", "late"), client.participants())
+        await portal.start()
+        _, present = await asked
+        assert [each.id for each in present] == [ME]
+    assert portal.room.texts == ["late"]
+
+
+async def test_a_ticket_is_renewed_before_it_ends(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    portal.room.life_ms = 300
+    async with Client(portal.token()) as client:
+        await client.login()
+        await until(lambda: portal.room.refreshed >= 3)
+        portal.room.life_ms = 600_000
+        await until(lambda: portal.room.refreshed >= 4)
+        portal.cut()
+        assert await heard(client, 2) == LOST_AND_BACK
+
+
+async def test_the_end_of_the_context_logs_out(portals: list[SmallPortal]) -> None:
+    portal, _ = portals
+    async with Client(portal.token()) as client:
+        await client.login()
+    assert [told async for told in client] == []
+
+
+async def test_closing_it_while_it_is_away_does_not_take_long(
+    portals: list[SmallPortal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "FAREWELL_S", 0.1)
+    portal, _ = portals
+    async with asyncio.timeout(5), Client(portal.token()) as client:
+        await client.login()
+        await portal.kill()
+        assert await heard(client, 1) == ["ConnectionLost"]
+    assert [told async for told in client] == []
+
+
+async def test_closing_it_twice_does_no_harm(portals: list[SmallPortal]) -> None:
+    client = Client(portals[0].token())
+    await client.close()
+    await client.close()

@@ -8,7 +8,9 @@ PortalFailure (RuntimeFailure)
 ├── PortalUnreachable   nothing answers there as a portal does
 ├── RequestRefused      the portal refused a login or another request
 ├── NoAnswer            the portal did not answer in time
-└── ConnectionEnded     the connection to the portal is over, and it was not the client who ended it
+├── ConnectionEnded     the connection to the portal is over, and it was not the client who ended it
+├── ReturnRefused       the connection was lost, and no portal gives the session back
+└── ReturnFailed        the connection was lost, and no portal could be reached in time
 """
 
 from pathlib import Path
@@ -149,3 +151,39 @@ class ConnectionEnded(PortalFailure):
 
     def __str__(self) -> str:
         return f"the portal ended the connection: {self.reason or 'no reason was given'} ({self.code})"
+
+
+class ReturnRefused(PortalFailure):
+    """The connection was lost, and no portal gives the session back.
+
+    Attributes:
+        code: Which case it is: a word of the wire protocol, such as ``session_ended``.
+        reason: What is wrong, for people.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(code, reason)
+
+    def __str__(self) -> str:
+        return f"the connection was lost, and there is no way back: {self.reason} ({self.code})"
+
+
+class ReturnFailed(PortalFailure):
+    """The connection was lost, and no portal could be reached in time.
+
+    Attributes:
+        seconds: How long it was tried.
+        reason: What went wrong the last time.
+    """
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        self.seconds = seconds
+        self.reason = reason
+        super().__init__(seconds, reason)
+
+    def __str__(self) -> str:
+        return (
+            f"the connection was lost, and no portal took it back within {self.seconds:.0f} s: {self.reason}"
+        )
