@@ -54,10 +54,12 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         strategy: The name of the strategy that picks among the candidates.
-        task_load: What a reservation adds to a worker's load until the worker's next report.
+        task_load: What a reservation adds to a worker's load until a report contains it.
         reserve_ms: How long a task is held when the request does not say it.
         lease_ms: A worker that is silent for this long is lost.
-        load_threshold: A report is recorded if it differs by this much from the load reckoned with.
+        load_threshold: A report is recorded if it changes the load reckoned with by this much.
+        report_delay_ms: How long before a report its load may have been measured: it does not contain younger
+            reservations.
     """
 
     strategy: str
@@ -65,6 +67,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reserve_ms: int
     lease_ms: int
     load_threshold: float
+    report_delay_ms: int = 0
 
 
 class SchedulerTakenOver(Payload, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """The settings of a purpose."""
 
-from dataclasses import replace
+import dataclasses
+from dataclasses import MISSING, replace
 
 import pytest
 
@@ -32,6 +33,21 @@ def test_each_purpose_has_its_strategy(purpose: str, strategy: str) -> None:
 @pytest.mark.parametrize(("purpose", "milliseconds"), [("video", 5_000), ("audio", 5_000), ("portal", 0)])
 def test_reports_may_be_late_where_the_choice_goes_by_load(purpose: str, milliseconds: int) -> None:
     assert PurposeSettings.default(purpose).report_delay_ms == milliseconds
+
+
+def test_settings_are_read_back_as_they_were_recorded() -> None:
+    settings = PurposeSettings("video", "most-used", 0.02, 7_000, 4_000, 0.1, 9_000)
+    assert all(vars_of(settings)[name] != default for name, default in DEFAULTS.items())
+    assert PurposeSettings.of("video", settings.recorded()) == settings
+
+
+DEFAULTS = {
+    field.name: field.default for field in dataclasses.fields(PurposeSettings) if field.default is not MISSING
+}
+
+
+def vars_of(settings: PurposeSettings) -> dict[str, object]:
+    return dataclasses.asdict(settings)
 
 
 def test_a_strategy_that_does_not_exist_is_an_error_that_names_those_that_do() -> None:

@@ -107,6 +107,7 @@ class PurposeSettings:
             reserve_ms=self.reserve_ms,
             lease_ms=self.lease_ms,
             load_threshold=self.load_threshold,
+            report_delay_ms=self.report_delay_ms,
         )
 
     @classmethod
@@ -124,6 +125,7 @@ class PurposeSettings:
             reserve_ms=recorded.reserve_ms,
             lease_ms=recorded.lease_ms,
             load_threshold=recorded.load_threshold,
+            report_delay_ms=recorded.report_delay_ms,
         )
 
     @classmethod

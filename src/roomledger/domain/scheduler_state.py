@@ -66,6 +66,7 @@ class SchedulerState:
         renewed = settings.strategy != self.settings.strategy
         self.settings = settings
         self.task_load = millionths(settings.task_load)
+        self.report_delay = timedelta(milliseconds=settings.report_delay_ms)
         if renewed:
             self.candidates = self.candidates.succeeded_by(Candidates(settings))
             for worker in self.workers.values():
