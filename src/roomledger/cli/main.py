@@ -10,6 +10,7 @@ import typer
 
 from roomledger import __version__, settings
 from roomledger.cli import log_lines
+from roomledger.cli.audit import audit
 from roomledger.cli.drain import drain, undrain
 from roomledger.cli.explain import explain
 from roomledger.cli.join import join
@@ -67,6 +68,7 @@ app.command("drain")(drain)
 app.command("undrain")(undrain)
 app.command("schedule")(schedule)
 app.command("replay")(replay)
+app.command("audit")(audit)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
