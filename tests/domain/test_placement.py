@@ -11,6 +11,7 @@ from roomledger.domain.errors import Code
 from roomledger.domain.membership import Command, Done, Drain, Join, LoseWorker, Quit, ReportLoad
 from roomledger.domain.placement import (
     HAND_BACK,
+    MAX_TAKEN,
     ExpireReservation,
     Extend,
     Extended,
@@ -22,6 +23,7 @@ from roomledger.domain.placement import (
     TaskView,
     Unschedule,
     scheduled,
+    taken_from,
     tasks_of,
 )
 from roomledger.domain.scheduler_state import SchedulerState
@@ -346,6 +348,31 @@ def test_it_is_told_again_but_that_is_not_recorded_again() -> None:
 def test_what_was_placed_elsewhere_and_is_free_again_it_gets_back() -> None:
     begun = back("t2").when(Unschedule("w2", "t2")).when(PickUpTasks("w1", ("t2",)))
     begun.then(TaskPickedUp(task="t2", worker="w1"))
+
+
+def test_who_ran_a_task_that_another_picks_up_is_told_so_for_a_while() -> None:
+    begun = ready(purpose(), "w1", "w2")
+    begun.when(PickUpTasks("w1", ("t1", "t2"))).when(PickUpTasks("w2", ("t2",)))
+    assert taken_from(begun.state, "w1", after(59_999)) == ("t2",)
+    assert taken_from(begun.state, "w1", after(60_000)) == ()
+    assert taken_from(begun.state, "w2", START) == ()
+    begun.when(PickUpTasks("w1", ("t2",)))
+    assert taken_from(begun.state, "w1", START) == ()
+    assert taken_from(begun.state, "w2", START) == ("t2",)
+
+
+def test_who_only_had_a_task_reserved_is_not_told() -> None:
+    begun = ready(purpose(), "w1", "w2").when(Schedule("t1")).when(PickUpTasks("w2", ("t1",)))
+    assert taken_from(begun.state, "w1", START) == ()
+
+
+def test_of_many_tasks_that_others_have_picked_up_the_last_ones_are_told() -> None:
+    begun = ready(purpose(), "w1", "w2")
+    for number in range(MAX_TAKEN + 5):
+        begun.given(TaskPickedUp(task=f"t{number}", worker="w1"))
+        begun.given(TaskPickedUp(task=f"t{number}", worker="w2"))
+    told = taken_from(begun.state, "w1", START)
+    assert (len(told), told[0], told[-1]) == (MAX_TAKEN, "t5", f"t{MAX_TAKEN + 4}")
 
 
 def test_after_a_while_a_pick_up_is_taken_for_a_new_one() -> None:

@@ -31,6 +31,7 @@ from roomledger.domain.placement import (
     Schedule,
     Unschedule,
     scheduled,
+    taken_from,
     tasks_of,
 )
 from roomledger.domain.pools import millionths
@@ -202,6 +203,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert state.workers[name].effective == model.effective(worker)
             assert view_of.available == (model.unavailable(worker) is None)
             assert view_of.draining == worker.draining
+            told = {each for each, at in worker.taken.items() if self.now < at + timedelta(seconds=60)}
+            assert set(taken_from(state, name, self.now)) == told
         assert self.scenario.deadline == model.next_deadline()
 
 

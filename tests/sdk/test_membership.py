@@ -282,6 +282,26 @@ def test_what_is_anothers_now_is_told_as_released_and_not_run_any_more() -> None
     assert PickUp(2, ("t1",)) in asked(member.replied(Join(2), None, 9.1))
 
 
+def test_what_another_worker_has_picked_up_is_told_as_released_once() -> None:
+    member = joined("t1", "t2")
+    kept = KeptAlive(status="ok", draining=False, released=("t2", "t9"))
+    (sent,) = asked(member.tick(1.0))
+    assert Tell(TaskReleased("t2")) in member.replied(sent, kept, 1.1)
+    assert member.running == ("t1",)
+    (sent,) = asked(member.tick(2.0))
+    assert told(member.replied(sent, kept, 2.1)) == []
+
+
+def test_what_it_picks_up_again_itself_is_not_released_by_an_answer_from_before() -> None:
+    member = joined("t1")
+    (beat_,) = asked(member.tick(1.0))
+    member.lay_down("t1")
+    member.pick_up("t1")
+    kept = KeptAlive(status="ok", draining=False, released=("t1",))
+    assert told(member.replied(beat_, kept, 1.1)) == []
+    assert member.running == ("t1",)
+
+
 def test_what_was_laid_down_before_the_cluster_forgot_the_worker_is_not_handed_back() -> None:
     member = joined("t1", "t2")
     beat(member, SILENCE, 1.0)

@@ -35,6 +35,7 @@ class ModelWorker:
     drain_until: datetime | None = None
     told_to_move: bool = False
     ran: tuple[str, ...] = ()
+    taken: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass
@@ -202,6 +203,9 @@ class SchedulerModel:
             if elsewhere and name in mine.ran and now < mine.joined_at + HAND_BACK:
                 released.append(name)
                 continue
+            if known is not None and elsewhere and known.running:
+                self.workers[known.worker].taken[name] = now
+            mine.taken.pop(name, None)
             reserve_ms = self.settings.reserve_ms if known is None else known.reserve_ms
             self.tasks[name] = ModelTask(worker, True, reserve_ms, None)  # noqa: FBT003  - running
             mine.ran = tuple(each for each in mine.ran if each != name)

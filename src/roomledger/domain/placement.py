@@ -2,9 +2,10 @@
 
 - A task that has a worker keeps it, and is held for the longer of the two times asked for.  A task that is
   only held for a worker that drains is placed anew.
-- Who picks a task up has it, even if it was held for another worker or runs there.  The exception is a worker
-  that was lost and hands back what it ran (within `HAND_BACK` of joining again): what was placed elsewhere
-  in the meantime is another's, and it is told so.
+- Who picks a task up has it, even if it was held for another worker or runs there; the one that ran it is
+  told so whenever it says that it is there, for `TOLD`.  The exception is a worker that was lost and hands
+  back what it ran (within `HAND_BACK` of joining again): what was placed elsewhere in the meantime is
+  another's, and it is told so.
 - A running task that is laid down is held for its worker, so that it can come back; laying a mere reservation
   down, or unscheduling it, cancels it.
 - A reservation that nobody picks up runs out.
@@ -50,6 +51,12 @@ from roomledger_events.workers import WorkerInfo
 
 HAND_BACK: Final = timedelta(seconds=60)
 """For this long after it joined again a lost worker's pick-ups are taken for what it ran before."""
+
+TOLD: Final = timedelta(seconds=60)
+"""For this long a worker is told that what it ran is another's now."""
+
+MAX_TAKEN: Final = 1_000
+"""As many of such tasks are kept in mind for a worker, the last ones."""
 
 PLACED_ELSEWHERE: Final = "placed_elsewhere"
 WORKER_DRAINS: Final = "worker_drains"
@@ -180,7 +187,20 @@ def picked_up(state: SchedulerState, event: Event, data: TaskPickedUp) -> None:
         return
     task = _task(state, data.task, worker, state.settings.reserve_ms, event.correlationid)
     worker.claims.pop(data.task, None)
+    worker.taken.pop(data.task, None)
+    before = state.workers.get(task.worker)
+    if before is not None and before is not worker and task.running:
+        _take(before, data.task, event.time)
     state.hold(task, worker, Phase.RUNNING, None)
+
+
+def _take(worker: Worker, task: str, now: datetime) -> None:
+    """Remember that a task is a worker's no more, and forget of which it has been told for long enough."""
+    taken = worker.taken
+    taken.pop(task, None)  # what is taken last stands last
+    taken[task] = now
+    while len(taken) > MAX_TAKEN or next(iter(taken.values())) <= now - TOLD:
+        del taken[next(iter(taken))]
 
 
 def laid_down(state: SchedulerState, _event: Event, data: TaskLaidDown) -> None:
@@ -387,6 +407,12 @@ def tasks_of(state: SchedulerState, worker: str) -> list[str]:
         Refusal: The worker is not known.
     """
     return [task.id for task in state.worker(worker).tasks.values() if task.running]
+
+
+def taken_from(state: SchedulerState, worker: str, now: datetime) -> tuple[str, ...]:
+    """Return what a worker ran and is another's now, as far as that is still to be told."""
+    known = state.workers.get(worker)
+    return () if known is None else tuple(task for task, at in known.taken.items() if at > now - TOLD)
 
 
 def scheduled(state: SchedulerState, task: str) -> TaskView:

@@ -19,7 +19,7 @@ from roomledger.domain.task import Phase, Task
 from roomledger.domain.worker import Worker
 from roomledger_events.workers import WorkerInfo
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Grows with every change of what is here or of what the state does with it."""
 
 PlainCodecs = tuple[tuple[str, ...], tuple[str, ...]]
@@ -42,6 +42,7 @@ class WorkerRow(msgspec.Struct, array_like=True, gc=False):
     drain_until: datetime | None
     due: datetime | None
     claims: dict[str, bool]
+    taken: dict[str, datetime]
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
@@ -168,6 +169,7 @@ def _worker_row(worker: Worker) -> WorkerRow:
         drain_until=worker.drain_until,
         due=worker.due,
         claims=dict(worker.claims),
+        taken=dict(worker.taken),
     )
 
 
@@ -184,6 +186,7 @@ def _restore_worker(state: SchedulerState, row: WorkerRow) -> None:
         draining=row.draining,
         drain_until=row.drain_until,
         claims=row.claims,
+        taken=row.taken,
     )
     state.workers[worker.id] = worker
     state.candidates.join(worker)

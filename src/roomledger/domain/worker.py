@@ -36,6 +36,7 @@ class Worker:
         due: The same until that has been recorded.
         tasks: The tasks that it runs or that are held for it.
         claims: What it ran when it was lost; True for those that it has been told are another's now.
+        taken: What it ran and another worker has picked up since, with when that was.
         joined_at: When it became known.
         effective: Its load with the reservations that its report does not contain, in millionths.
         recent: When these were made; empty where reports are never late.
@@ -56,6 +57,7 @@ class Worker:
     due: datetime | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     claims: dict[str, bool] = field(default_factory=dict)
+    taken: dict[str, datetime] = field(default_factory=dict)
     effective: int = 0
     recent: list[datetime] = field(default_factory=list)
     unavailable: str | None = NOT_REPORTED

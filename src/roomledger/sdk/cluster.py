@@ -110,11 +110,13 @@ class KeptAlive(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
         status: Whether the cluster knows the worker.
         draining: Whether the worker gets no new tasks.
         move_in_ms: The time until it is to move those that it has, 0 from then on; None without a deadline.
+        released: Tasks that the worker ran and that are another's now; it is told for a minute.
     """
 
     status: Literal["ok", "who_are_you"]
     draining: bool
     move_in_ms: int | None = None
+    released: tuple[str, ...] = ()
 
 
 class PickedUp(msgspec.Struct, kw_only=True, frozen=True):

@@ -113,6 +113,10 @@ class Deliveries:
             del self.running[task]
         return ran
 
+    def taken(self, tasks: Iterable[str]) -> list[str]:
+        """Let go of tasks that others have picked up, except those that this worker picks up itself again."""
+        return self.released(task for task in tasks if task not in self._wishes)
+
     def _landed(self, request: OfTasks) -> list[tuple[str, _Wish]]:
         return [(task, self._under_way.pop(task)) for task in tasks_of(request)]
 

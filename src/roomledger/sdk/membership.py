@@ -24,7 +24,8 @@ Rules beside the table
     which does not know the worker.  What is answered to requests from before that counts for nothing.
     While it joins, a refusal is no end but for the first time: the worker says so and tries again.
     What the cluster is told of tasks, and when, is the matter of `deliveries`.
-    A task that is handed back and another's now is told as released, once, and is not run any more.
+    A task that is another's now, which a worker is told when it hands it back or says that it is there, is
+    told as released, once, and is not run any more.
     A drain outlives a loss: the cluster asked for it and has only forgotten that.
     Who quits or is gone asks and is told nothing any more.
 
@@ -313,6 +314,7 @@ class Membership:
             return self._lost()
         self.due = max(now, self._beaten + BEAT_S)
         effects = self._reach()
+        effects += map(Tell, map(TaskReleased, self._deliveries.taken(kept.released)))
         if kept.draining:
             effects += self._drains(self._draining.asked(kept.move_in_ms, self.running, now))
         else:

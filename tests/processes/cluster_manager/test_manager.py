@@ -5,6 +5,7 @@ import pytest
 from roomledger.domain.errors import Code, Refusal
 from roomledger.processes.cluster_manager.manager import ClusterManager
 from roomledger.runtime.calls import RequestMeta
+from roomledger.sdk.worker import Joined, TaskReleased
 from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import Kind
 from roomledger_events.tasks import Preference
@@ -139,6 +140,23 @@ async def test_a_second_manager_waits_until_the_first_one_stops(cluster: TestClu
     async with asyncio.timeout(1):
         await second.active.wait()
     assert (await cluster.cluster().schedule("portal", "t1")).worker == "w1"
+
+
+async def test_a_worker_that_is_there_is_told_what_others_have_picked_up(cluster: TestCluster) -> None:
+    await cluster.manager()
+    first, second = await cluster.worker("portal", "w1"), await cluster.worker("portal", "w2")
+    manager = cluster.cluster()
+    for task in ("t1", "t2"):
+        await first.pick_up(task)
+    assert (await manager.keep_alive("w1")).released == ()
+    await second.pick_up("t1")
+    assert (await manager.keep_alive("w1")).released == ("t1",)
+    news = [await anext(first), await anext(first)]
+    assert news == [Joined(), TaskReleased("t1")]
+    assert first.tasks == ("t2",)
+    await first.pick_up("t1")
+    assert (await manager.keep_alive("w1")).released == ()
+    assert (await manager.keep_alive("w2")).released == ("t1",)
 
 
 async def test_a_request_sent_again_gets_the_first_answer(cluster: TestCluster) -> None:

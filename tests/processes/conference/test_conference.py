@@ -388,3 +388,24 @@ async def test_a_worker_that_drains_keeps_its_rooms_where_there_is_no_other(clus
         return await task_of(cluster, "r1") == TaskView(worker="c1", state="running")
 
     await until(kept)
+
+
+async def test_a_room_that_is_another_workers_now_is_let_go_of(cluster: TestCluster) -> None:
+    await cluster.manager()
+    conference = await cluster.conference()
+    await cluster.room("r1")
+    await cluster.room("r2")
+    for room in ("r1", "r2"):
+        await join(cluster, room, await cluster.token(room), f"in-{room}")
+    node, rooms = await controller(cluster, "r1")
+    other = await cluster.worker("conference", "another")
+    await other.pick_up("r1")
+    await until(lambda: conference.nodes[0].rooms == ("r2",))
+    with pytest.raises(Refusal) as refused:
+        await rooms.get_participants(node, "r1")
+    assert refused.value.code is Code.WRONG_CONTROLLER
+    assert "NodeReleased" in await cluster.types(Kind.NODES, conference.id)
+    assert await cluster.cluster().get_scheduled("conference", "r1") == TaskView(
+        worker="another", state="running"
+    )
+    assert [each.id for each in await rooms.get_participants(node, "r2")] == ["in-r2"]

@@ -13,6 +13,7 @@ from roomledger.domain import membership, placement
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.explanation import Explanation
 from roomledger.domain.membership import Command
+from roomledger.domain.worker import Worker
 from roomledger.processes.cluster_manager.active import Active, Desk
 from roomledger.runtime.calls import Method, Nothing
 from roomledger.runtime.commands import Answer, Meta, Query
@@ -26,6 +27,7 @@ Value = TypeVar("Value")
 _ANY: Final = Preference()
 _ANY_ASKED: Final = PreferenceArgument()
 _NOTHING: Final = Nothing()
+_HEARD: Final = Meta(actor="worker")
 
 
 def methods(active: Active) -> Mapping[str, Method]:
@@ -72,14 +74,25 @@ class _Methods:
             desk.liveness.forget(request.worker)
         return Nothing()
 
-    def keep_alive(self, request: cluster.OfWorker, _: Meta) -> "asyncio.Future[cluster.KeptAlive]":
+    def keep_alive(self, request: cluster.OfWorker, _: Meta) -> "asyncio.Future[Any]":
         desk = self._active.desk_of(request.worker)
         if desk is None:
             return _done(cluster.KeptAlive(status="who_are_you", draining=False))
         self._active.hear(desk, request.worker)
         worker = desk.writer.state.workers[request.worker]
-        move_in_ms = None if worker.drain_until is None else _left_ms(worker.drain_until)
-        return _done(cluster.KeptAlive(status="ok", draining=worker.draining, move_in_ms=move_in_ms))
+        if worker.taken:
+            # That a task is another's is told when it is in the log, and not before.
+            return asyncio.ensure_future(self._kept_alive(desk, request.worker))
+        return _done(_kept(worker))
+
+    @staticmethod
+    async def _kept_alive(desk: Desk, worker: str) -> cluster.KeptAlive:
+        now = datetime.now(UTC)
+        answer = await desk.decide(Query(lambda state: placement.taken_from(state, worker, now)), _HEARD)
+        known = desk.writer.state.workers.get(worker)
+        if known is None:
+            return cluster.KeptAlive(status="who_are_you", draining=False)
+        return _kept(known, answer.value)
 
     def report_state(self, request: cluster.ReportState, meta: Meta) -> Deciding:
         return self._of(request.worker, membership.ReportState(request.worker, request.state), meta)
@@ -182,6 +195,11 @@ def _done(value: Value) -> "asyncio.Future[Value]":
     future: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
     future.set_result(value)
     return future
+
+
+def _kept(worker: Worker, released: tuple[str, ...] = ()) -> cluster.KeptAlive:
+    move_in_ms = None if worker.drain_until is None else _left_ms(worker.drain_until)
+    return cluster.KeptAlive(status="ok", draining=worker.draining, move_in_ms=move_in_ms, released=released)
 
 
 def _nothing(_: object) -> Nothing:

@@ -28,7 +28,7 @@ from roomledger.sdk.cluster import Cluster
 from roomledger.sdk.former import end_former
 from roomledger.sdk.rooms import CONFERENCE
 from roomledger.sdk.rooms import Conference as OtherWorkers
-from roomledger.sdk.worker import MoveTasks, Worker
+from roomledger.sdk.worker import MoveTasks, TaskReleased, Worker
 from roomledger.settings import Settings
 from roomledger_events.envelope import Event
 from roomledger_events.identifiers import new_id, new_secret_id
@@ -323,6 +323,23 @@ class Conference:
             if isinstance(news, MoveTasks):
                 for room in news.tasks:
                     self._begin(self._move_out(room), f"moving {room} out")
+            elif isinstance(news, TaskReleased):
+                self._begin(self._let_go(news.task), f"letting go of {news.task}")
+
+    async def _let_go(self, room: str) -> None:
+        """Run a room no more that is another worker's now; that one need not have taken it over yet."""
+        async with self._lock(room):
+            node = self._nodes.pool.node_of(room)
+            if room in self._worker.tasks or node is None:
+                return
+            epoch = self._epochs.pop(room, None)
+            try:
+                if epoch is not None:
+                    await self._nodes.ask(node, self._calls.let_go(node, room, epoch))
+            except Refusal as refusal:
+                log.warning("a room that is another's was not let go of", room=room, why=str(refusal))
+            self._ledger.note(NodeReleased(node=node, room=room), about=node)
+            self._nodes.take(room)
 
     async def _move_out(self, room: str) -> None:
         """Give a room to another worker, which takes it over; without another one it stays."""

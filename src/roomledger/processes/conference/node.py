@@ -14,8 +14,8 @@ from roomledger.event_store.errors import Conflict, LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.processes.conference.controller import RoomController
 from roomledger.processes.conference.controller_methods import controller_methods
-from roomledger.processes.conference.node_calls import BEAT_S, NODE, RoomRun, RunRoom, WorkerCalls
-from roomledger.runtime.calls import Method, Service, serve
+from roomledger.processes.conference.node_calls import BEAT_S, NODE, LetGo, RoomRun, RunRoom, WorkerCalls
+from roomledger.runtime.calls import Method, Nothing, Service, serve
 from roomledger.runtime.commands import Meta
 from roomledger.runtime.ending import end
 from roomledger.sdk.rooms import CONTROLLER
@@ -70,7 +70,10 @@ class Node:
         """Answer on ``rpc.controller.<node>`` and ``rpc.node.<node>``, and beat."""
         services = {
             "controller": (f"{CONTROLLER}.{self.id}", controller_methods(self.controller)),
-            "node": (f"{NODE}.{self.id}", {"run": Method(RunRoom, self._run)}),
+            "node": (
+                f"{NODE}.{self.id}",
+                {"run": Method(RunRoom, self._run), "let_go": Method(LetGo, self._let_go)},
+            ),
         }
         for name, (prefix, methods) in services.items():
             self._services.append(
@@ -113,6 +116,14 @@ class Node:
             if controller is not None or mine:
                 break
         return RoomRun(epoch=0 if controller is None else controller.epoch)
+
+    async def _let_go(self, request: LetGo, _: Meta) -> Nothing:
+        """Stop the controller of a room, if it is still the one that is meant."""
+        controller = self._controllers.get(request.room)
+        if controller is not None and controller.epoch == request.epoch:
+            del self._controllers[request.room]
+            await controller.stop()
+        return Nothing()
 
     async def _take_over(self, request: RunRoom, meta: Meta) -> RoomController | None:
         controller = RoomController(

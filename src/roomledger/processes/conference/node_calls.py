@@ -1,6 +1,7 @@
 """What a conference worker and its nodes say to each other, on the wire like everybody else.
 
-The worker asks a node to ``run`` a room; the node beats, and says ``room_ended``.  None of it is for others.
+The worker asks a node to ``run`` a room, and to ``let_go`` of one; the node beats, and says ``room_ended``.
+None of it is for others.
 """
 
 import contextlib
@@ -38,6 +39,18 @@ class RunRoom(Request, kw_only=True, frozen=True):
 class RoomRun(msgspec.Struct, kw_only=True, frozen=True):
     """The reply to ``node.run``: the epoch of the room's controller; 0 for a room that was left alone."""
 
+    epoch: int
+
+
+class LetGo(Request, kw_only=True, frozen=True):
+    """``node.let_go``: decide for a room no more, because it is another worker's.
+
+    Attributes:
+        room: Which room.
+        epoch: The epoch of the controller that is meant.
+    """
+
+    room: Id
     epoch: int
 
 
@@ -84,6 +97,11 @@ class NodeCalls:
         request = RunRoom(room=room, if_occupied=if_occupied, meta=meta)
         reply = await self._caller.call(f"{NODE}.{node}.run", request, RoomRun, absent=Code.NO_SUCH_NODE)
         return reply.epoch
+
+    async def let_go(self, node: str, room: str, epoch: int) -> None:
+        """Have a node decide for a room no more; nothing happens if that is under another epoch by now."""
+        request = LetGo(room=room, epoch=epoch)
+        await self._caller.call(f"{NODE}.{node}.let_go", request, Nothing, absent=Code.NO_SUCH_NODE)
 
 
 class WorkerCalls:
