@@ -1,6 +1,7 @@
 """The management API as a process."""
 
 import asyncio
+import errno
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,9 +22,8 @@ from roomledger.processes.management_api.cluster_routes import cluster_routes
 from roomledger.processes.management_api.controllers import Controllers
 from roomledger.processes.management_api.description import TEXT, described
 from roomledger.processes.management_api.doorway import SEQUENCE, Doorway
-from roomledger.processes.management_api.errors import Problem
+from roomledger.processes.management_api.errors import ApiNotListening, ApiPortInUse, Problem
 from roomledger.processes.management_api.health import health
-from roomledger.processes.management_api.listener import Listener
 from roomledger.processes.management_api.mauth import Replays
 from roomledger.processes.management_api.metrics import Metrics
 from roomledger.processes.management_api.participant_routes import participant_routes
@@ -38,6 +38,7 @@ from roomledger.processes.management_api.services import First, Services
 from roomledger.processes.management_api.token_routes import TokenPath, token_routes
 from roomledger.processes.management_api.tokens import Tokens
 from roomledger.processes.management_api.workers import Workers
+from roomledger.runtime.listener import Listener
 from roomledger.runtime.projector import Projector
 from roomledger.runtime.token_keys import TokenKeys
 from roomledger.sdk.cluster import Cluster
@@ -142,7 +143,7 @@ class ManagementApi:
         self._first_service = await self._services.ensure_first(self._settings)
         await self._projector.start()
         try:
-            await self._listener.start()
+            await self._listen()
             # From here on /healthz answers; the rest follows when the log has been read.
             await self._ready()
         except BaseException:
@@ -170,6 +171,15 @@ class ManagementApi:
 
     def _take_in(self, commits: Sequence[Commit]) -> None:
         self._rooms.take_in(commits)
+
+    async def _listen(self) -> None:
+        try:
+            await self._listener.start()
+        except OSError as error:
+            where = self._listener.host, self._listener.port
+            if error.errno == errno.EADDRINUSE:
+                raise ApiPortInUse(*where) from error
+            raise ApiNotListening(*where, error.strerror or str(error)) from error
 
     async def _know(self, sequence: int) -> None:
         """Return when what is known reflects a sequence.

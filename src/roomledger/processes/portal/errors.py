@@ -28,18 +28,20 @@ class CannotListen(RuntimeFailure):
         host: Where.
         port: On which port.
         reason: What the system said.
+        listener: Which of the portal's listeners it is, as its setting has it.
     """
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
+    def __init__(self, host: str, port: int, reason: str, listener: str = "PORTAL") -> None:
         self.host = host
         self.port = port
         self.reason = reason
-        super().__init__(host, port, reason)
+        self.listener = listener
+        super().__init__(host, port, reason, listener)
 
     def __str__(self) -> str:
         return (
             f"the portal cannot listen on {self.host} port {self.port} ({self.reason}): stop what listens"
-            " there, or choose another with ROOMLEDGER_PORTAL_PORT (0 takes any free one)"
+            f" there, or choose another with ROOMLEDGER_{self.listener}_PORT (0 takes any free one)"
         )
 
 
