@@ -17,11 +17,11 @@ import structlog
 from engineio.async_server import AsyncServer as EngineServer
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import QueueEmpty
-from engineio.packet import MESSAGE, OPEN, PING, PONG
+from engineio.packet import CLOSE, MESSAGE, OPEN, PING, PONG, UPGRADE
 from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
 from socketio import AsyncServer
-from socketio.packet import ACK, DISCONNECT, EVENT
+from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, DISCONNECT, EVENT
 from socketio.packet import Packet as SocketPacket
 
 BUFFER: Final = 1024 * 1024
@@ -33,6 +33,9 @@ PING_LIMIT_S: Final = 20.0
 NAMESPACE: Final = "/"
 ABORT: Final = "roomledger.abort"
 """Where an ASGI server leaves, among a scope's extensions, what cuts the connection."""
+
+_BINARY: Final = frozenset({str(BINARY_EVENT), str(BINARY_ACK)})
+_INCOMING: Final = frozenset({PONG, MESSAGE, UPGRADE, CLOSE})
 
 Payload.max_decode_packets = 1000  # clients put all that waits into one body, and the size of that is bounded
 
@@ -120,8 +123,8 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
             farewell: Whether the client is told that it is meant; else it tries to connect again by itself.
         """
         if self._hanging_up is None:
-            if farewell:
-                self.push(_packet(SocketPacket(DISCONNECT)))
+            if farewell and self.is_open:
+                self.queue.put_nowait(_packet(SocketPacket(DISCONNECT)))
             self._hanging_up = self.server.start_background_task(self._hang_up)
 
     async def closed_down(self) -> None:
@@ -135,7 +138,7 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
                 await self.queue.join()
         except TimeoutError:
             pass  # it does not even take what there was before
-        await self.close(wait=False)
+        await self.close()
         self.server.sockets.pop(self.sid, None)
         self.queue.put_nowait(None)
         if self._cut is not None:
@@ -157,7 +160,15 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
         """Take a packet, of whatever kind."""
         if pkt.packet_type == PONG:
             self.heard = self._pinged
-        await super().receive(pkt)
+        if pkt.packet_type in _INCOMING:
+            await super().receive(pkt)
+        else:
+            self.hang_up()
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: FBT001, FBT002  - the library's signature
+        """Close at once: whether the client takes what waits for it is its own affair."""
+        del wait
+        await super().close(wait=False, abort=abort, reason=reason)
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:  # noqa: ANN401  - the library's answer
         self._cut = environ["asgi.scope"].get("extensions", {}).get(ABORT, {}).get("abort")
@@ -172,7 +183,7 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
             if self.upgraded:
                 self._ended.set()
                 self.queue.put_nowait(None)
-                await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+                await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
             else:
                 self.upgrading = False
                 self._cut = None
@@ -264,6 +275,11 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
             line.hang_up(farewell=False)
         await asyncio.gather(*(line.closed_down() for line in lines))
 
+    async def shutdown(self) -> None:
+        """End what looks after the lines."""
+        if self.eio.service_task_handle is not None:
+            await super().shutdown()
+
     def _engineio_server_class(self) -> type[_Engine]:
         return _Engine
 
@@ -272,8 +288,8 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
         if line is None or not line.is_open:
             return
         try:
-            if not isinstance(data, str):
-                raise TypeError("text frames only")  # noqa: TRY301  - treated like all that is no Socket.IO
+            if not isinstance(data, str) or data[:1] in _BINARY:
+                raise TypeError("nothing binary is taken")  # noqa: TRY301  - treated like all that is no Socket.IO
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # noqa: BLE001  - the library raises what it comes across in a packet
             log.debug("a client was hung up on: what it sent is no Socket.IO", why=repr(error))
