@@ -24,7 +24,7 @@ from tests.support.commits import (
     log_of,
     reserved,
 )
-from tests.support.exported import exported, header_of
+from tests.support.exported import exported, exported_into, header_of
 
 COMMITS = log_of(
     (PORTAL, joined_worker("w1")),
@@ -81,11 +81,12 @@ async def test_a_bookmark_of_the_log_holds_in_its_export(path: Path) -> None:
     log.close()
 
 
-def test_a_compressed_one_is_read(path: Path, tmp_path: Path) -> None:
+async def test_a_compressed_one_is_read(tmp_path: Path) -> None:
     packed = tmp_path / "log.jsonl.gz"
-    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with gzip.open(packed, "wb") as file:
+        exported_into(file, COMMITS)
     log = FileLog.open(packed)
-    assert [commit for commit, _ in log.stored()] == COMMITS
+    assert await read(log) == COMMITS
     log.close()
 
 
@@ -103,7 +104,7 @@ async def test_a_body_that_is_no_line_of_json_is_kept_as_it_is(tmp_path: Path, b
         writer.add(decode(1, ROOM, START, body), body)
         writer.end()
     log = FileLog.open(path)
-    [(commit, stored)] = log.stored()
+    [(commit, stored)] = [each async for each in log.stored()]
     assert stored == body
     assert commit == decode(1, ROOM, START, body)
     assert isinstance(commit.events[0].data, Unreadable)

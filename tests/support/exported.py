@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from roomledger.event_store.export_format import FORMAT, ExportWriter, Header
 from roomledger_events.envelope import Commit, encode
@@ -24,10 +25,15 @@ def header_of(last: int, *, rooms: tuple[str, ...] = (), first: int = 1, version
 
 def exported(path: Path, commits: Iterable[Commit], header: Header | None = None) -> Path:
     """Write commits as an exported log to a file and return its path."""
-    told = list(commits)
     with path.open("wb") as file:
-        writer = ExportWriter(file, header or header_of(told[-1].sequence if told else 0))
-        for commit in told:
-            writer.add(commit, encode(commit.events))
-        writer.end()
+        exported_into(file, commits, header)
     return path
+
+
+def exported_into(file: IO[bytes], commits: Iterable[Commit], header: Header | None = None) -> None:
+    """Write commits as an exported log."""
+    told = list(commits)
+    writer = ExportWriter(file, header or header_of(told[-1].sequence if told else 0))
+    for commit in told:
+        writer.add(commit, encode(commit.events))
+    writer.end()

@@ -4,17 +4,14 @@ import asyncio
 import os
 import sys
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 import typer
 
-from roomledger import settings
+from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, log_source, opened
 from roomledger.event_store.store import Filter, ReadableLog
-from roomledger.runtime.access import open_access
 from roomledger.runtime.arrivals import batches
-from roomledger.settings import Settings
 from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.envelope import Address, Commit, Event, to_json
 from roomledger_events.identifiers import check_id
@@ -115,14 +112,17 @@ def tail(  # noqa: PLR0913  - one for each option
         bool, typer.Option("--follow/--no-follow", "-f", help="Wait for what comes, until Ctrl-C.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print an object a line, for programs.")] = False,
-    nats: Annotated[str | None, typer.Option("--nats", help="A server that is there already.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="The data directory of the one that serves.")] = None,
+    nats: Nats = None,
+    data_dir: DataDir = None,
+    log_file: LogFile = None,
 ) -> None:
     """Show the events of the log, oldest first, one a line."""
     wanted = _checked(Wanted(room, purpose, worker, token, task, participant, of_type))
-    known = settings.load(nats_url=nats, data_dir=data_dir)
+    if follow and log_file is not None:
+        raise typer.BadParameter("nothing is added to a file", param_hint="--follow and --log")
+    source = log_source(nats, data_dir, log_file)
     try:
-        asyncio.run(_tail(known, wanted, start, follow=follow, as_json=as_json))
+        asyncio.run(_tail(source, wanted, start, follow=follow, as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except BrokenPipeError:
@@ -146,12 +146,9 @@ def _checked(wanted: Wanted) -> Wanted:
     return wanted
 
 
-async def _tail(known: Settings, wanted: Wanted, start: int, *, follow: bool, as_json: bool) -> None:
-    access = await open_access(known, name="roomledger log tail")
-    try:
-        await print_events(access.store, wanted, start, follow=follow, as_json=as_json)
-    finally:
-        await access.close()
+async def _tail(source: LogSource, wanted: Wanted, start: int, *, follow: bool, as_json: bool) -> None:
+    async with opened(source, name="roomledger log tail") as found:
+        await print_events(found, wanted, start, follow=follow, as_json=as_json)
 
 
 async def print_events(

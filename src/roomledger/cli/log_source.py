@@ -10,7 +10,7 @@ import typer
 from roomledger import settings
 from roomledger.cli.live import DataDir, Nats
 from roomledger.event_store.file_log import FileLog
-from roomledger.event_store.store import ReadableLog
+from roomledger.event_store.store import StoredLog
 from roomledger.runtime.access import open_access
 from roomledger.settings import Settings
 
@@ -47,7 +47,7 @@ def log_source(nats: str | None, data_dir: Path | None, file: Path | None) -> Lo
 
 
 @asynccontextmanager
-async def opened(source: LogSource, *, name: str) -> AsyncGenerator[ReadableLog]:
+async def opened(source: LogSource, *, name: str) -> AsyncGenerator[StoredLog]:
     """Open the log for the time of a block.
 
     Args:
@@ -60,6 +60,11 @@ async def opened(source: LogSource, *, name: str) -> AsyncGenerator[ReadableLog]
     """
     if source.file is not None:
         log = FileLog.open(source.file)
+        if log.header.first > 1:
+            typer.echo(
+                f"{source.file} begins at sequence {log.header.first}: what happened before is not known",
+                err=True,
+            )
         try:
             yield log
         finally:

@@ -13,6 +13,8 @@ from roomledger.cli import log_lines
 from roomledger.cli.audit import audit
 from roomledger.cli.drain import drain, undrain
 from roomledger.cli.explain import explain
+from roomledger.cli.export import export
+from roomledger.cli.import_log import import_log
 from roomledger.cli.join import join
 from roomledger.cli.kick import kick
 from roomledger.cli.log import log
@@ -69,6 +71,8 @@ app.command("undrain")(undrain)
 app.command("schedule")(schedule)
 app.command("replay")(replay)
 app.command("audit")(audit)
+app.command("export")(export)
+app.command("import")(import_log)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
@@ -129,6 +133,7 @@ def _loop(work: Coroutine[Any, Any, int]) -> int:
 
 def main() -> None:
     """Run the command line; what can be told in a sentence is told in one, without a traceback."""
+    log_lines.set_up()
     try:
         app()
     except pydantic.ValidationError as error:

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from rich.console import Console
 from rich.table import Table
 
+from roomledger.cli.embedded import embedded_nats
 from roomledger.event_store.store import EventStore
 from roomledger.processes.cluster_manager.manager import ClusterManager
 from roomledger.processes.conference.conference import Conference
@@ -23,8 +24,6 @@ from roomledger.processes.portal.portal import Portal
 from roomledger.runtime.access import open_access
 from roomledger.runtime.data_directory import DataDirectory
 from roomledger.runtime.garbage import collect_rarely
-from roomledger.runtime.nats_credentials import password_variable
-from roomledger.runtime.nats_server import EmbeddedNats
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_secret_id
 
@@ -74,7 +73,7 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
         directory = stack.enter_context(DataDirectory(settings.data_dir))
         failures: list[Callable[[], Awaitable[BaseException]]] = []
         if embedded and settings.nats_url is None:
-            nats = await stack.enter_async_context(_embedded_nats(settings, directory))
+            nats = await stack.enter_async_context(embedded_nats(settings, directory))
             settings = settings.model_copy(update={"nats_url": nats.url})
             failures.append(nats.died)
         if settings.node_processes is None:
@@ -91,24 +90,6 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
         _tell(settings, directory, running)
         stack.callback(directory.remove, ENDPOINTS_FILE)
         return await _until(stopping, failures)
-
-
-def _embedded_nats(settings: Settings, directory: DataDirectory) -> EmbeddedNats:
-    """Return a nats-server of its own, with the binary and the passwords that are set, wherever they are."""
-    passwords = {
-        "service": settings.nats_service_password,
-        "audit": settings.nats_audit_password,
-        "admin": settings.nats_admin_password,
-    }
-    environ = dict(os.environ)
-    environ |= {
-        password_variable(user): password.get_secret_value()
-        for user, password in passwords.items()
-        if password is not None
-    }
-    if settings.nats_server is not None:
-        environ["ROOMLEDGER_NATS_SERVER"] = str(settings.nats_server)
-    return EmbeddedNats(directory, settings.nats_port, environ=environ)
 
 
 def _identified(settings: Settings, directory: DataDirectory, name: str, *, alone: bool) -> Settings:

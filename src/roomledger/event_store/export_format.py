@@ -9,7 +9,7 @@ stands as Base64 in ``body`` instead. A name that ends in ``.gz`` means that the
 import base64
 import hashlib
 from datetime import datetime
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import msgspec
 
@@ -129,7 +129,7 @@ class ExportWriter:
         events: How many events stand in them.
     """
 
-    def __init__(self, file: BinaryIO, header: Header) -> None:
+    def __init__(self, file: IO[bytes], header: Header) -> None:
         self.commits = 0
         self.events = 0
         self._file = file

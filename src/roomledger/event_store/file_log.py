@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from array import array
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Final, Self, TypeVar, cast
 
@@ -82,13 +83,22 @@ class FileLog:
         """Close the file."""
         self._file.close()
 
-    def read(self, only: Filter = (), *, start: int = 1, until: int | None = None) -> AsyncGenerator[Commit]:
+    @property
+    def name(self) -> str:
+        """The log's name."""
+        return self.header.log
+
+    async def read(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[Commit]:
         """Yield the commits that are there; see `ReadableLog.read`.
 
         Raises:
             ExportDamaged: The file was changed since it was opened, or a line is no commit.
         """
-        return self._commits(only, start, self.header.last if until is None else until)
+        async with aclosing(self.stored(only, start=start, until=until)) as commits:
+            async for commit, _ in commits:
+                yield commit
 
     def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
         """Yield the commits from a sequence on, and end: nothing is added to a file.
@@ -102,25 +112,24 @@ class FileLog:
         """Return where the log stood at the end of the file."""
         return Head(self.header.created, self.header.last)
 
-    def stored(self) -> Iterator[tuple[Commit, bytes]]:
-        """Yield all commits with their bodies as they stood in the log.
+    async def stored(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[tuple[Commit, bytes]]:
+        """Yield the commits that are there with their bodies; see `StoredLog.stored`.
 
         Raises:
             ExportDamaged: As `read`.
         """
-        for line in self._lines(0):
-            yield self._read(line)
-
-    async def _commits(self, only: Filter, start: int, until: int) -> AsyncGenerator[Commit]:
         wanted = set(without_overlaps(only))
+        end = self.header.last if until is None else until
         for line in self._lines(bisect.bisect_left(self._sequences, start)):
-            commit, _ = self._read(line)
-            if commit.sequence > until:
+            commit, body = self._read(line)
+            if commit.sequence > end:
                 return
             boundary = commit.boundary
             if not wanted or boundary in wanted or Boundary(boundary.kind, ANY) in wanted:
-                yield commit
-                await asyncio.sleep(0)
+                yield commit, body
+                await asyncio.sleep(0)  # others get their turn, as they do while a server is asked
 
     def _read(self, line: bytes) -> tuple[Commit, bytes]:
         try:

@@ -2,11 +2,11 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -39,6 +39,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
+Read = TypeVar("Read")
 
 
 class Patience(NamedTuple):
@@ -114,15 +115,26 @@ class JetStreamLog:
         self._tidy = tidy
         self._boundary = lru_cache(SUBJECTS_KEPT)(self._parse)
 
+    @property
+    def name(self) -> str:
+        """The log's name."""
+        return self.layout.name
+
     def read(self, only: Filter = (), *, start: int = 1, until: int | None = None) -> AsyncGenerator[Commit]:
         """Yield the commits that are there; see `EventStore.read`."""
         if start == until and not only:
             return self._single(start)
-        return self._commits(only, max(start, 1), until, live=False)
+        return self._commits(only, max(start, 1), until, _commit_alone, live=False)
+
+    def stored(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[tuple[Commit, bytes]]:
+        """Yield the commits that are there with their bodies; see `StoredLog.stored`."""
+        return self._commits(only, max(start, 1), until, _with_body, live=False)
 
     def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
         """Yield the commits from a sequence on and those to come; see `EventStore.follow`."""
-        return self._commits(only, max(start, 1), None, live=True)
+        return self._commits(only, max(start, 1), None, _commit_alone, live=True)
 
     async def position(self) -> Head:
         """Return where the log stands now; see `EventStore.position`."""
@@ -143,8 +155,14 @@ class JetStreamLog:
             yield commit
 
     async def _commits(
-        self, only: Filter, start: int, until: int | None, *, live: bool
-    ) -> AsyncGenerator[Commit]:
+        self,
+        only: Filter,
+        start: int,
+        until: int | None,
+        shown: Callable[[Commit, Message], Read],
+        *,
+        live: bool,
+    ) -> AsyncGenerator[Read]:
         patterns = [self.layout.subjects.pattern(boundary) for boundary in without_overlaps(only)]
         place = _Place(start, until)
         outage = _Outage(self._connection, None if live else self._patience.limit_s)
@@ -157,7 +175,7 @@ class JetStreamLog:
                             commit = self._commit(message)
                             if commit is not None:
                                 place.taken = commit
-                                yield commit
+                                yield shown(commit, message)
                         outage.is_over()
             except (Interrupted, ApiError, LogUnavailable) as error:
                 await outage.wait(f"reading {self.layout.name} from {place.start} on ({error})")
@@ -254,3 +272,11 @@ class JetStreamLog:
         except NotASubject as error:
             log.warning("a message is passed over", log=self.layout.name, reason=str(error))
             return None
+
+
+def _commit_alone(commit: Commit, _message: Message) -> Commit:
+    return commit
+
+
+def _with_body(commit: Commit, message: Message) -> tuple[Commit, bytes]:
+    return commit, message.body

@@ -82,6 +82,25 @@ class ReadableLog(Protocol):
         ...
 
 
+class StoredLog(ReadableLog, Protocol):
+    """A log that also tells what stands in it byte for byte, for those who copy it."""
+
+    @property
+    def name(self) -> str:
+        """The log's name."""
+        ...
+
+    def stored(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[tuple[Commit, bytes]]:
+        """Yield the commits as `read` does, each with its body as it stands in the log.
+
+        Raises:
+            EventStoreError: As `read`.
+        """
+        ...
+
+
 class EventStore(ReadableLog, Protocol):
     """One log of commits, in one order, with an expectation for each boundary."""
 

@@ -13,7 +13,12 @@ RuntimeFailure
 │   └── NatsServerDied          it ended while it was needed
 ├── NatsContextNotWritten   no context file for the nats tool
 ├── TooSoonToRotate         the token key before is still needed
-└── NoSuchMoment            a moment that the log does not reach
+├── NoSuchMoment            a moment that the log does not reach
+├── FileInTheWay            a file that would have to be replaced
+└── ImportFailure           a log could not be brought in
+    ├── LogNotEmpty             there is something in the log already
+    ├── ExportNotWhole          the file holds a part of a log only
+    └── ImportInterrupted       the log holds a part of the file only
 """
 
 from datetime import datetime
@@ -237,4 +242,84 @@ class TooSoonToRotate(RuntimeFailure):
         return (
             f"tokens that the key before has signed may be out until {self.until:%FT%TZ}: wait until then, or"
             " make them void by --force"
+        )
+
+
+class FileInTheWay(RuntimeFailure):
+    """A file is there already, and was not to be replaced.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(path)
+
+    def __str__(self) -> str:
+        return f"{self.path} is there already: name another file, or replace it by --force"
+
+
+class ImportFailure(RuntimeFailure):
+    """What all errors of bringing a log in have in common."""
+
+
+class LogNotEmpty(ImportFailure):
+    """There is something in the log already.
+
+    Attributes:
+        log: Its name.
+        sequence: Its last sequence.
+    """
+
+    def __init__(self, log: str, sequence: int) -> None:
+        self.log = log
+        self.sequence = sequence
+        super().__init__(log, sequence)
+
+    def __str__(self) -> str:
+        return (
+            f"the log {self.log} is not empty (it stands at sequence {self.sequence}): a log is brought into"
+            " a new one only; take another data directory or another server"
+        )
+
+
+class ExportNotWhole(ImportFailure):
+    """The file holds a part of a log only, so a log made of it would not be one.
+
+    Attributes:
+        path: The file.
+        reason: Which part.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        return f"{self.path} holds {self.reason}: read it by --log, or export all of the log up to a moment"
+
+
+class ImportInterrupted(ImportFailure):
+    """The log holds a part of the file only.
+
+    Attributes:
+        log: Its name.
+        sequence: The last sequence that is known to be in it.
+        last: Where the file ends.
+        reason: What came in between.
+    """
+
+    def __init__(self, log: str, sequence: int, last: int, reason: str) -> None:
+        self.log = log
+        self.sequence = sequence
+        self.last = last
+        self.reason = reason
+        super().__init__(log, sequence, last, reason)
+
+    def __str__(self) -> str:
+        return (
+            f"the import broke off at sequence {self.sequence} of {self.last} ({self.reason}): the log"
+            f" {self.log} holds a part of the file only; remove it and import again"
         )

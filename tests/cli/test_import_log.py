@@ -1,0 +1,50 @@
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from roomledger.cli.export import export
+from roomledger.cli.import_log import import_log
+from roomledger.event_store.errors import ExportDamaged
+from roomledger.runtime.errors import LogNotEmpty
+from tests.support.commits import PORTAL, ROOM, created, joined_worker, log_of
+from tests.support.exported import exported
+from tests.support.nats import NatsServer
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    monkeypatch.chdir(tmp_path)
+    exported(tmp_path / "log.jsonl", log_of((PORTAL, joined_worker("w1")), (ROOM, created())))
+    app = typer.Typer()
+    app.command("import")(import_log)
+    app.command("export")(export)
+    return app
+
+
+def test_where_nothing_serves_it_is_brought_into_a_new_data_directory(app: typer.Typer) -> None:
+    result = CliRunner().invoke(app, ["import", "log.jsonl", "--data-dir", "new"])
+    assert result.exit_code == 0, result.output
+    assert "2 commits, 2 events, up to sequence 2" in result.stdout
+    again = CliRunner().invoke(app, ["import", "log.jsonl", "--data-dir", "new"])
+    assert isinstance(again.exception, LogNotEmpty)
+
+
+async def test_it_is_brought_to_a_server_and_back(app: typer.Typer, nats_server: NatsServer) -> None:
+    there = ["--data-dir", str(nats_server.directory.path)]
+    imported = await asyncio.to_thread(CliRunner().invoke, app, ["import", "log.jsonl", "--json", *there])
+    assert json.loads(imported.stdout.splitlines()[-1]) == {"commits": 2, "events": 2, "gaps": 0, "last": 2}
+    exported_again = await asyncio.to_thread(CliRunner().invoke, app, ["export", "again.jsonl", *there])
+    assert exported_again.exit_code == 0
+
+
+def test_a_cut_file_is_refused_before_anything_is_started(app: typer.Typer, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert isinstance(
+        CliRunner().invoke(app, ["import", "log.jsonl", "--data-dir", "new"]).exception, ExportDamaged
+    )
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,149 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from roomledger.event_store.connection import connect
+from roomledger.event_store.export_format import ExportWriter
+from roomledger.event_store.file_log import FileLog
+from roomledger.event_store.jetstream import JetStreamStore
+from roomledger.event_store.layout import Layout
+from roomledger.runtime.access import Access
+from roomledger.runtime.errors import ExportNotWhole, ImportInterrupted, LogNotEmpty
+from roomledger.runtime.importing import import_into
+from roomledger.runtime.rebuilding import Progress
+from roomledger_events.catalogue import decode
+from roomledger_events.envelope import Commit
+from roomledger_events.subjects import Boundary, Kind
+from roomledger_events.workers import LoadReported
+from tests.support.commits import PORTAL, ROOM, START, commit, created, joined_worker, log_of, reserved
+from tests.support.exported import exported, header_of
+from tests.support.nats import NatsServer, until
+from tests.support.stored import IMPATIENT, Teller
+
+COMMITS = log_of((PORTAL, joined_worker("w1")), (ROOM, created()), (PORTAL, (reserved("k1"), reserved("k2"))))
+LOADS = Boundary(Kind.LOAD, "portal")
+
+
+@asynccontextmanager
+async def opened(server: NatsServer) -> AsyncIterator[Access]:
+    connection = await connect(server.url, "service", server.credentials["service"])
+    try:
+        layout = Layout(max_bytes=256 * 1024**2)
+        yield Access(connection, await JetStreamStore.open(connection, layout, patience=IMPATIENT))
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def access(nats_server: NatsServer) -> AsyncIterator[Access]:
+    async with opened(nats_server) as access:
+        yield access
+
+
+async def read(access: Access) -> list[Commit]:
+    return [each async for each in access.store.read()]
+
+
+def told(commits: list[Commit]) -> list[tuple[object, ...]]:
+    """Return all of the commits but when they were stored."""
+    return [(each.sequence, each.boundary, each.events) for each in commits]
+
+
+async def test_every_commit_is_where_it_was(access: Access, tmp_path: Path) -> None:
+    file = FileLog.open(exported(tmp_path / "log", COMMITS))
+    assert await import_into(access, file) == (3, 4, 0, 3)
+    assert told(await read(access)) == told(COMMITS)
+    file.close()
+
+
+async def test_the_log_goes_on_from_there(access: Access, tmp_path: Path) -> None:
+    file = FileLog.open(exported(tmp_path / "log", COMMITS))
+    await import_into(access, file)
+    file.close()
+    teller = Teller(access.store)
+    teller.knows(PORTAL, 3)
+    assert await teller.tell(PORTAL, reserved("k3")) == 4
+
+
+async def test_what_had_expired_leaves_the_same_gaps(access: Access, tmp_path: Path) -> None:
+    commits = [commit(2, PORTAL, joined_worker("w1")), commit(700, ROOM, created())]
+    file = FileLog.open(exported(tmp_path / "log", commits, header_of(702)))
+    assert await import_into(access, file) == (2, 2, 700, 702)
+    file.close()
+    assert (await access.store.position()).sequence == 702
+
+    async def only_these() -> bool:
+        return told(await read(access)) == told(commits)
+
+    await until(only_these)
+
+
+async def test_load_reports_expire_anew(access: Access, tmp_path: Path) -> None:
+    file = FileLog.open(exported(tmp_path / "log", log_of((LOADS, LoadReported(worker="w1", load=0.5)))))
+    await import_into(access, file)
+    file.close()
+    answer = await access.broker.request("$JS.API.STREAM.MSG.GET.ROOMLEDGER", b'{"seq": 1}', timeout=5)
+    assert b"hdrs" in answer.data
+    assert told(await read(access)) == told(log_of((LOADS, LoadReported(worker="w1", load=0.5))))
+
+
+async def test_what_cannot_be_read_is_brought_in_as_it_is(access: Access, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    await asyncio.to_thread(_write, path, b"no json at all")
+    file = FileLog.open(path)
+    await import_into(access, file)
+    file.close()
+    assert [body async for _, body in access.store.stored()] == [b"no json at all"]
+
+
+def _write(path: Path, body: bytes) -> None:
+    with path.open("wb") as out:
+        writer = ExportWriter(out, header_of(1))
+        writer.add(decode(1, ROOM, START, body), body)
+        writer.end()
+
+
+async def test_a_log_that_is_not_empty_is_left_alone(access: Access, tmp_path: Path) -> None:
+    await Teller(access.store).tell(ROOM, created())
+    file = FileLog.open(exported(tmp_path / "log", COMMITS))
+    with pytest.raises(LogNotEmpty, match="it stands at sequence 1"):
+        await import_into(access, file)
+    file.close()
+    assert len(await read(access)) == 1
+
+
+async def test_a_part_of_a_log_is_refused(access: Access, tmp_path: Path) -> None:
+    for header, why in (
+        (header_of(3, first=2), "began at 2"),
+        (header_of(3, rooms=("r1",)), "the rooms r1 only"),
+    ):
+        file = FileLog.open(exported(tmp_path / "log", COMMITS[1:], header))
+        with pytest.raises(ExportNotWhole, match=why):
+            await import_into(access, file)
+        file.close()
+    assert await read(access) == []
+
+
+async def test_one_that_breaks_off_says_how_far_it_came(
+    access: Access, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    many = log_of(*[(ROOM, created())] * 2000)
+    file = FileLog.open(exported(tmp_path / "log", many))
+    others: list[asyncio.Task[int]] = []
+    async with opened(nats_server) as other:
+
+        def meddle(_: Progress) -> None:
+            if not others:
+                others.append(
+                    asyncio.ensure_future(Teller(other.store).tell(Boundary(Kind.ROOM, "r9"), created()))
+                )
+
+        with pytest.raises(
+            ImportInterrupted, match=r"broke off at sequence \d+ of 2000 .* remove it and import"
+        ):
+            await import_into(access, file, on_progress=meddle)
+        await asyncio.gather(*others)
+    file.close()
