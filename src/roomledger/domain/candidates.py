@@ -7,7 +7,7 @@ import msgspec
 from roomledger.domain.matching import Available, matcher_of
 from roomledger.domain.pools import InTurns, Key, Pool
 from roomledger.domain.purpose import PurposeSettings
-from roomledger.domain.strategies import STRATEGIES, RandomlyPick, RememberingStrategy
+from roomledger.domain.strategies import RANKED, STRATEGIES, RandomlyPick, RememberingStrategy
 from roomledger.domain.worker import Worker
 from roomledger_events.tasks import Preference
 
@@ -16,7 +16,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     """What a decision is made from.
 
     Attributes:
-        ranked: The winner and up to three runners-up; empty where nobody can be chosen.
+        ranked: The winner and its runners-up, three unless others are asked for; empty where nobody matches.
         available: How many workers are available.
         candidates: How many of them match.
         refused: The rule → how many workers it refused.
@@ -106,8 +106,8 @@ class Candidates:
                 pool.move(worker.number, placed, worker.effective)
             worker.placed = worker.effective
 
-    def choose(self, preference: Preference, draw: float) -> Choice:
-        """Return who could serve a preference, and in what order."""
+    def choose(self, preference: Preference, draw: float, most: int = RANKED) -> Choice:
+        """Return who could serve a preference, and in what order, at most so many."""
         refused = {rule: count for rule, count in self.unavailable.items() if count}
         if not self.available:
             return Choice([], 0, 0, refused)
@@ -115,7 +115,7 @@ class Candidates:
         refused.update(found.refused)
         if not found.pools:
             return Choice([], self.available, 0, refused)
-        numbers = self.strategy.choose(found.pools, self.matcher.class_of(preference), draw)
+        numbers = self.strategy.choose(found.pools, self.matcher.class_of(preference), draw, most)
         workers = self._workers
         ranked = [workers[number] for number in numbers]
         candidates = 0
@@ -129,6 +129,12 @@ class Candidates:
         if self.strategy.pool is InTurns:
             place = self.pools.get(self.matcher.place(worker.info.capacity, preference))
         self.strategy.remember(self.matcher.class_of(preference), worker.number, place, load)
+
+    def picked_last(self, preference: Preference) -> Worker | None:
+        """Return the worker that the strategy remembers for a preference, if it is known."""
+        if not isinstance(self.strategy, RememberingStrategy):
+            return None
+        return self._workers.get(self.strategy.picked.get(self.matcher.class_of(preference), 0))
 
     def _enter(self, worker: Worker) -> None:
         for pool in worker.pools:

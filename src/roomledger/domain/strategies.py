@@ -32,8 +32,10 @@ class Strategy(Protocol):
 
     pool: ClassVar[type[Pool]]
 
-    def choose(self, pools: Sequence[Pool], about: PreferenceClass, draw: float) -> list[int]:
-        """Return the numbers of the winner and of those that follow it, up to `RANKED`."""
+    def choose(
+        self, pools: Sequence[Pool], about: PreferenceClass, draw: float, most: int = RANKED
+    ) -> list[int]:
+        """Return the numbers of the winner and of those that follow it, at most so many."""
 
     def remember(self, about: PreferenceClass, number: int, place: Pool | None, load: int) -> None:
         """Note that a worker was reserved, which the preference found at `place` with this effective load."""
@@ -44,9 +46,11 @@ class _First:
 
     pool: ClassVar[type[Pool]] = Pool
 
-    def choose(self, pools: Sequence[Pool], _about: PreferenceClass, _draw: float) -> list[int]:
+    def choose(
+        self, pools: Sequence[Pool], _about: PreferenceClass, _draw: float, most: int = RANKED
+    ) -> list[int]:
         """Return the first ones."""
-        return _first(pools)
+        return _first(pools, most)
 
     def remember(self, about: PreferenceClass, number: int, place: Pool | None, load: int) -> None:
         """Remember nothing."""
@@ -78,37 +82,43 @@ class RememberingStrategy(_First):
 class LastUsed(RememberingStrategy):
     """The worker picked last while it is still a candidate, else who joined first."""
 
-    def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
+    def choose(
+        self, pools: Sequence[Pool], about: PreferenceClass, _draw: float, most: int = RANKED
+    ) -> list[int]:
         """Return the worker picked last, then the others in joining order."""
-        first = _first(pools)
+        first = _first(pools, most)
         last = self.picked.get(about)
         if last is None or last == first[0] or not any(last in pool.order for pool in pools):
             return first
-        return [last, *islice((number for number in first if number != last), RANKED - 1)]
+        return [last, *islice((number for number in first if number != last), most - 1)]
 
 
 class RoundRobin(RememberingStrategy):
     """The candidate after the one picked last, in joining order."""
 
-    def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
+    def choose(
+        self, pools: Sequence[Pool], about: PreferenceClass, _draw: float, most: int = RANKED
+    ) -> list[int]:
         """Return those that follow the one picked last, and from the first again."""
         last = self.picked.get(about)
         if last is None:
-            return _first(pools)
+            return _first(pools, most)
         after = []
         for pool in pools:
             start = pool.order.bisect_right(last)
-            after += pool.order[start : start + RANKED]
+            after += pool.order[start : start + most]
         after.sort()
-        if len(after) < RANKED:
-            after += [number for number in _first(pools) if number <= last]
-        return after[:RANKED]
+        if len(after) < most:
+            after += [number for number in _first(pools, most) if number <= last]
+        return after[:most]
 
 
 class RandomlyPick(_First):
     """Each with the same chance: the draw counts through the pools, each in joining order."""
 
-    def choose(self, pools: Sequence[Pool], _about: PreferenceClass, draw: float) -> list[int]:
+    def choose(
+        self, pools: Sequence[Pool], _about: PreferenceClass, draw: float, most: int = RANKED
+    ) -> list[int]:
         """Return the worker drawn and those that follow it."""
         count = sum(pool.count for pool in pools)
         index = min(int(draw * count), count - 1)
@@ -116,11 +126,11 @@ class RandomlyPick(_First):
             if index < pool.count:
                 break
             index -= pool.count
-        chosen: list[int] = pool.order[index : index + RANKED]
+        chosen: list[int] = pool.order[index : index + most]
         for pool in (*pools[start + 1 :], *pools[: start + 1]):
-            if len(chosen) < RANKED:
-                chosen += pool.first(RANKED - len(chosen))
-        return list(dict.fromkeys(chosen))[:RANKED]
+            if len(chosen) < most:
+                chosen += pool.first(most - len(chosen))
+        return list(dict.fromkeys(chosen))[:most]
 
 
 class Turns(NamedTuple):
@@ -149,15 +159,17 @@ class WeightRobin:
     def __init__(self) -> None:
         self.turns: OrderedDict[PreferenceClass, Turns] = OrderedDict()
 
-    def choose(self, pools: Sequence[Pool], about: PreferenceClass, _draw: float) -> list[int]:
+    def choose(
+        self, pools: Sequence[Pool], about: PreferenceClass, _draw: float, most: int = RANKED
+    ) -> list[int]:
         """Return those whose turns are next, in the pool whose turn it is."""
         if len(pools) > 1:
             turn, later = self.turns.get(about, _NO_TURNS)
             pools = sorted(pools, key=lambda pool: later.get(pool.key, turn))
         chosen: list[int] = []
         for pool in pools:
-            if len(chosen) < RANKED:
-                chosen += pool.first(RANKED - len(chosen))
+            if len(chosen) < most:
+                chosen += pool.first(most - len(chosen))
         return chosen
 
     def remember(self, about: PreferenceClass, number: int, place: Pool | None, load: int) -> None:
@@ -185,12 +197,12 @@ STRATEGIES: Final[Mapping[str, Callable[[], Strategy]]] = {
 _NO_TURNS: Final = Turns(0, {})
 
 
-def _first(pools: Sequence[Pool]) -> list[int]:
+def _first(pools: Sequence[Pool], most: int) -> list[int]:
     if len(pools) == 1:
-        return pools[0].first(RANKED)
-    ranks = [rank for pool in pools for rank in islice(pool.order, RANKED)]
+        return pools[0].first(most)
+    ranks = [rank for pool in pools for rank in islice(pool.order, most)]
     ranks.sort()
-    return [rank & NUMBER for rank in ranks[:RANKED]]
+    return [rank & NUMBER for rank in ranks[:most]]
 
 
 def _put(remembered: OrderedDict[PreferenceClass, Memory], about: PreferenceClass, value: Memory) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from nats.aio.client import Client
 
 from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.explanation import Explanation
 from roomledger.runtime.calls import Caller, Nothing, Reply, Request, RequestMeta
 from roomledger.sdk.arguments import InfoArgument, Load, Milliseconds, PreferenceArgument, Tasks
 from roomledger_events.identifiers import Id
@@ -14,6 +15,8 @@ from roomledger_events.tasks import Preference
 from roomledger_events.workers import WorkerInfo
 
 PREFIX: Final = "rpc.cluster"
+EXPLAINED_WITHIN_S: Final = 30.0
+"""How long an explanation may take: it is computed from the log's beginning on."""
 Argument = TypeVar("Argument", InfoArgument, PreferenceArgument)
 
 
@@ -269,6 +272,11 @@ class Cluster:
     async def get_scheduled(self, purpose: str, task: str) -> TaskView:
         """Return which worker has a task."""
         return await self._call("get_scheduled", OfTask(purpose=purpose, task=task), TaskView)
+
+    async def explain(self, purpose: str, task: str) -> Explanation:
+        """Return why a task went to its worker, or was refused; it is found out from the log."""
+        request = OfTask(purpose=purpose, task=task)
+        return await self._call("explain", request, Explanation, time_limit=EXPLAINED_WITHIN_S)
 
     async def _call(
         self, method: str, request: Request, reply: type[Reply], *, time_limit: float | None = None

@@ -1,3 +1,9 @@
+import pytest
+
+from roomledger.domain.errors import Refusal
+from roomledger.domain.purpose import PurposeSettings
+from roomledger.runtime.explaining import explained
+from roomledger_events.envelope import to_json
 from tests.processes.management_api.running import problem
 from tests.processes.management_api.whole import Whole
 from tests.support.nats import until
@@ -86,22 +92,30 @@ async def test_a_task_that_is_not_there_is_not_found(whole: Whole) -> None:
         problem(await whole.client.get(f"/v1/cluster/tasks/{path}/explain"), 404, "no_such_task")
 
 
-async def test_a_placement_is_explained_by_the_figures_of_its_decision(whole: Whole) -> None:
+async def test_a_placement_is_explained_as_on_the_command_line_and_over_nats(whole: Whole) -> None:
     await whole.cluster.worker("portal", "portal-2", load=0.5)
     room = await whole.room()
     await whole.token(room)
-    worker = (await whole.client.get("/v1/cluster/workers/portal-1")).json()
-    (code,) = worker["reservations"]
-    explained = (await whole.client.get(f"/v1/cluster/tasks/portal/{code}/explain")).json()
-    decision = explained.pop("decision")
-    assert (explained["worker"], explained["state"]) == ("portal-1", "reserved")
-    assert decision["worker"] == "portal-1"
-    basis = decision["basis"]
-    assert (basis["strategy"], basis["workers"], basis["candidates"]) == ("last-used", 2, 2)
-    assert basis["runners_up"] == [{"worker": "portal-2", "load": 0.5}]
-    commits = {commit.sequence: commit for commit in await whole.cluster.commits()}
-    types = [event.type for event in commits[decision["sequence"]].events]
-    assert "WorkerReserved" in types
+    (code,) = (await whole.client.get("/v1/cluster/workers/portal-1")).json()["reservations"]
+    told = await whole.client.get(f"/v1/cluster/tasks/portal/{code}/explain")
+    found = await explained(whole.cluster.access.store, PurposeSettings.default("portal"), code)
+    assert told.text == to_json(found) == to_json(await whole.cluster.cluster().explain("portal", code))
+    ranks = {each["worker"]: each["rank"] for each in told.json()["candidates"]}
+    assert (told.json()["worker"], told.json()["agrees"], ranks) == (
+        "portal-1",
+        True,
+        {"portal-1": 1, "portal-2": 2},
+    )
+
+
+async def test_a_refusal_is_explained_too(whole: Whole) -> None:
+    manager = whole.cluster.cluster()
+    await manager.drain("portal-1")
+    with pytest.raises(Refusal):
+        await manager.schedule("portal", "t1")
+    told = (await whole.client.get("/v1/cluster/tasks/portal/t1/explain")).json()
+    assert (told["worker"], told["reason"], told["agrees"]) == (None, "all_in_full_load", True)
+    assert [each["refused_by"] for each in told["candidates"]] == ["draining"]
 
 
 async def test_other_services_see_no_tasks_but_their_own(whole: Whole) -> None:

@@ -95,7 +95,7 @@ class ManagementApi:
         )
         controllers = Controllers(broker, cluster, actor=NAME)
         participants = Participants(store, self._projector, rooms=self._rooms, controllers=controllers)
-        workers = Workers(store, cluster, self._projector, rooms=self._rooms)
+        workers = Workers(cluster, self._projector, rooms=self._rooms)
         metrics = Metrics(lambda: self._projector.position)
         app = _application()
         app.include_router(token_routes(self._tokens))

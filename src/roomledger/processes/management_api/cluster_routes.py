@@ -5,22 +5,23 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from roomledger.processes.management_api.cluster_shapes import (
-    DecisionShape,
     DrainWish,
-    ExplanationShape,
     Purpose,
     TaskShape,
     WorkerShape,
 )
 from roomledger.processes.management_api.description import problems
+from roomledger.processes.management_api.explanation_shapes import ExplanationShape
 from roomledger.processes.management_api.requests import Caller, pages, sent_meta_of
 from roomledger.processes.management_api.services import Services
 from roomledger.processes.management_api.shapes import Id, Paging
 from roomledger.processes.management_api.workers import Workers, plain
 from roomledger.sdk.cluster import WorkerView
+from roomledger_events.envelope import to_json
 
 NO_WORKER: Final = "there is no such worker: `no_such_worker`"
 NO_TASK: Final = "no worker has such a task, or it belongs to another service's room or token: `no_such_task`"
+NO_DECISION: Final = "nothing was decided on such a task, or it is another service's: `no_such_task`"
 SUPER_ONLY: Final = "only the super-service may: `forbidden`"
 
 
@@ -70,24 +71,16 @@ def cluster_routes(workers: Workers, services: Services) -> APIRouter:
         seen_by = None if services.is_super(service) else service
         return TaskShape.of(purpose, task, await workers.task(purpose, task, seen_by=seen_by))
 
-    @router.get("/tasks/{purpose}/{task}/explain", responses=problems(not_found=NO_TASK))
-    async def explain_task(purpose: Purpose, task: Id, service: Caller) -> ExplanationShape:
-        """Explain why a task's worker was chosen: the figures that the decision used, from the log."""
+    @router.get(
+        "/tasks/{purpose}/{task}/explain",
+        responses=problems(not_found=NO_DECISION),
+        response_model=ExplanationShape,
+    )
+    async def explain_task(purpose: Purpose, task: Id, service: Caller) -> Response:
+        """Explain the last decision on a task, made once more from the log, with every worker."""
         seen_by = None if services.is_super(service) else service
-        view = await workers.task(purpose, task, seen_by=seen_by)
-        decided = await workers.decision(purpose, task)
-        decision = None
-        if decided is not None:
-            event, reserved, sequence = decided
-            decision = DecisionShape.of(event, reserved, sequence, plain(reserved.preference))
-        return ExplanationShape(
-            purpose=purpose,
-            task=task,
-            worker=view.worker,
-            state=view.state,
-            expires_at=view.expires_at,
-            decision=decision,
-        )
+        explanation = await workers.explanation(purpose, task, seen_by=seen_by)
+        return Response(to_json(explanation), media_type="application/json")
 
     return router
 

@@ -7,8 +7,6 @@ from pydantic import ConfigDict, Field
 
 from roomledger.processes.management_api.shapes import Id, Shape
 from roomledger.sdk.cluster import TaskView, WorkerView
-from roomledger_events.envelope import Event
-from roomledger_events.tasks import WorkerReserved
 
 MAX_DEADLINE_MS = 86_400_000
 
@@ -107,94 +105,6 @@ class TaskShape(_Shape):
         return cls(
             purpose=purpose, task=task, worker=view.worker, state=view.state, expires_at=view.expires_at
         )
-
-
-class RunnerUpShape(_Shape):
-    """A worker that came close, with its effective load at the decision."""
-
-    worker: str
-    load: float
-
-
-class BasisShape(_Shape):
-    """The figures that a decision used."""
-
-    sequence: Annotated[int, Field(description="the last sequence that was known to who decided")]
-    strategy: str
-    workers: Annotated[int, Field(description="how many there were of the purpose")]
-    candidates: Annotated[int, Field(description="how many of them were left to choose from")]
-    refused: Annotated[dict[str, int], Field(description="how many were not, by rule")]
-    load: Annotated[float | None, Field(description="the chosen one's effective load")] = None
-    runners_up: list[RunnerUpShape]
-    draw: Annotated[float | None, Field(description="the random draw, where the strategy needs one")] = None
-
-
-class DecisionShape(_Shape):
-    """A decision as it stands in the log."""
-
-    worker: str
-    at: datetime
-    sequence: Annotated[int, Field(description="where it stands in the log")]
-    preference: dict[str, Any]
-    basis: BasisShape
-
-    @classmethod
-    def of(cls, event: Event, reserved: WorkerReserved, sequence: int, preference: dict[str, Any]) -> Self:
-        """Show an event."""
-        basis = reserved.basis
-        return cls(
-            worker=reserved.worker,
-            at=event.time,
-            sequence=sequence,
-            preference=preference,
-            basis=BasisShape(
-                sequence=basis.sequence,
-                strategy=basis.strategy,
-                workers=basis.workers,
-                candidates=basis.candidates,
-                refused=basis.refused,
-                load=basis.load,
-                runners_up=[RunnerUpShape(worker=each.worker, load=each.load) for each in basis.runners_up],
-                draw=basis.draw,
-            ),
-        )
-
-
-class ExplanationShape(TaskShape):
-    """A task, and why its worker was chosen for it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "purpose": "conference",
-                    "task": "demo",
-                    "worker": "conference-1",
-                    "state": "running",
-                    "decision": {
-                        "worker": "conference-1",
-                        "at": "2026-01-31T09:00:00.000000Z",
-                        "sequence": 1042,
-                        "preference": {},
-                        "basis": {
-                            "sequence": 1041,
-                            "strategy": "last-used",
-                            "workers": 2,
-                            "candidates": 2,
-                            "refused": {},
-                            "load": 0.05,
-                            "runners_up": [{"worker": "conference-2", "load": 0.02}],
-                            "draw": None,
-                        },
-                    },
-                }
-            ]
-        }
-    )
-
-    decision: Annotated[
-        DecisionShape | None, Field(description="null for a task that was picked up without being placed")
-    ] = None
 
 
 Purpose = Annotated[Id, Field(examples=["conference"])]

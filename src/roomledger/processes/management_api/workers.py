@@ -2,22 +2,17 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from roomledger.domain.errors import Code, Refusal
-from roomledger.event_store.store import EventStore
+from roomledger.domain.explanation import Explanation
 from roomledger.processes.management_api.rooms import Rooms
 from roomledger.runtime.calls import RequestMeta
 from roomledger.runtime.projector import Projector
 from roomledger.sdk.cluster import Cluster, TaskView, WorkerView
-from roomledger_events.envelope import Event
-from roomledger_events.subjects import Boundary, Kind
-from roomledger_events.tasks import WorkerReserved
-from roomledger_projections import cluster as projected
 from roomledger_projections import tokens as projected_tokens
-from roomledger_projections.cluster import CLUSTER
 from roomledger_projections.tokens import TOKENS
 
 EVERY: Final = "all"
@@ -25,32 +20,16 @@ AT_ONCE: Final = 32
 """How many workers are asked for at once."""
 
 
-class Decided(NamedTuple):
-    """A decision as it stands in the log.
-
-    Attributes:
-        event: The event's envelope.
-        reserved: Its data.
-        sequence: Where it stands.
-    """
-
-    event: Event
-    reserved: WorkerReserved
-    sequence: int
-
-
 class Workers:
     """The workers of the cluster, and their tasks.
 
     Args:
-        store: The log.
         cluster: The manager.
         projector: Keeps what is known.
         rooms: Whose the rooms are that conference workers run.
     """
 
-    def __init__(self, store: EventStore, cluster: Cluster, projector: Projector, *, rooms: Rooms) -> None:
-        self._store = store
+    def __init__(self, cluster: Cluster, projector: Projector, *, rooms: Rooms) -> None:
         self._cluster = cluster
         self._projector = projector
         self._rooms = rooms
@@ -129,24 +108,26 @@ class Workers:
                 raise _no_such_task(purpose, task) from None
             raise
 
-    async def decision(self, purpose: str, task: str) -> Decided | None:
-        """Return the decision that gave a task its worker; None for one that was never placed.
+    async def explanation(self, purpose: str, task: str, *, seen_by: str | None) -> Explanation:
+        """Return why a task went to its worker, or was refused.
+
+        Args:
+            purpose: The task's purpose.
+            task: Its id.
+            seen_by: The service that may see those of its own rooms and tokens only; None sees all.
 
         Raises:
-            Refusal: What is known does not catch up with the log in time.
-            EventStoreError: The log cannot be read.
+            Refusal: Nothing was decided on such a task, or the cluster manager does not answer.
+            EventStoreError: Whose it is cannot be told, because the log cannot be read.
         """
-        await self._projector.caught_up((await self._store.position()).sequence)
-        row, _ = await self._projector.ask(CLUSTER, projected.task, purpose, task)
-        sequence = None if row is None else row["decided_sequence"]
-        if sequence is None:
-            return None
-        boundary = Boundary(Kind.SCHEDULER, purpose)
-        async for commit in self._store.read((boundary,), start=sequence, until=sequence):
-            for event in commit.events:
-                if isinstance(event.data, WorkerReserved) and event.data.task == task:
-                    return Decided(event, event.data, commit.sequence)
-        return None
+        if seen_by is not None and not await self._is_of(seen_by, purpose, task):
+            raise _no_such_task(purpose, task)
+        try:
+            return await self._cluster.explain(purpose, task)
+        except Refusal as refusal:
+            if refusal.code is Code.NO_SUCH_PURPOSE:
+                raise _no_such_task(purpose, task) from None
+            raise
 
     async def _is_of(self, service: str, purpose: str, task: str) -> bool:
         if purpose == "conference":
