@@ -111,7 +111,13 @@ class ControllerReleased(Payload, frozen=True, kw_only=True):
 
 
 class ParticipantJoined(Payload, frozen=True, kw_only=True):
-    """A participant joined, and used up the token."""
+    """A participant joined, and used up the token.
+
+    Attributes:
+        portal: The worker that the session is at.
+        incarnation: Which run of that worker, as its `WorkerJoined` has it among its properties; empty where
+            nobody sees to it that the session ends with the portal.
+    """
 
     kind: ClassVar[Kind] = Kind.ROOM
     participant: str
@@ -121,6 +127,7 @@ class ParticipantJoined(Payload, frozen=True, kw_only=True):
     portal: str
     token: str
     origin: Preference = Preference()
+    incarnation: str = ""
 
 
 class JoinRefused(Payload, frozen=True, kw_only=True):
@@ -139,20 +146,32 @@ class ParticipantAway(Payload, frozen=True, kw_only=True):
         participant: Who is away.
         portal: Where the connection was.
         back_by: Who is not back by then leaves, with the reason ``not_back``.
+        told: The address of the last event that the client is known to have been told of, such as ``1042.3``;
+            empty where that is not known, because the portal itself is gone.
     """
 
     kind: ClassVar[Kind] = Kind.ROOM
     participant: str
     portal: str
     back_by: datetime | None = None
+    told: str = ""
 
 
 class ParticipantBack(Payload, frozen=True, kw_only=True):
-    """A participant came back after a lost connection, perhaps at another portal."""
+    """A participant came back after a lost connection, perhaps at another portal.
+
+    Attributes:
+        participant: Who is back.
+        portal: Where the session is from here on; at any other portal it is over.
+        incarnation: Which run of that portal, as in `ParticipantJoined`.
+        epoch: How many times the session has been begun or come back, 1 at the join; 0 where it was not told.
+    """
 
     kind: ClassVar[Kind] = Kind.ROOM
     participant: str
     portal: str
+    incarnation: str = ""
+    epoch: int = 0
 
 
 class ParticipantLeft(Payload, frozen=True, kw_only=True):
@@ -162,12 +181,16 @@ class ParticipantLeft(Payload, frozen=True, kw_only=True):
         participant: Who it is.
         reason: ``logout``, ``disconnected``, ``not_back`` or ``dropped``; see also `RoomDeleted`.
         message: What the one who dropped the participant said.
+        user: Who it was, for those who did not see the join; empty in events of before.
+        role: The role at the join; empty in events of before.
     """
 
     kind: ClassVar[Kind] = Kind.ROOM
     participant: str
     reason: str
     message: str | None = None
+    user: str = ""
+    role: str = ""
 
 
 class PermissionChanged(Payload, frozen=True, kw_only=True):

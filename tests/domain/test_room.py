@@ -4,7 +4,7 @@ import pytest
 
 from roomledger.domain.decider import Fact
 from roomledger.domain.errors import Code
-from roomledger.domain.room import MAX_DUE, ROOM, room_decider
+from roomledger.domain.room import MAX_DUE, MAX_LOST, ROOM, room_decider
 from roomledger.domain.room_commands import (
     ChangeRoom,
     CreateRoom,
@@ -13,6 +13,7 @@ from roomledger.domain.room_commands import (
     EndAbsence,
     Leave,
     LoseConnection,
+    LosePortal,
     MediaChange,
     PermissionChange,
     ReleaseController,
@@ -58,7 +59,9 @@ MINUTE = timedelta(minutes=1)
 
 
 def left(reason: str, number: int = 1, message: str | None = None) -> Fact:
-    data = ParticipantLeft(participant=f"p{number}", reason=reason, message=message)
+    data = ParticipantLeft(
+        participant=f"p{number}", reason=reason, message=message, user=f"user-t{number}", role="presenter"
+    )
     return Fact(f"p{number}", data, f"t{number}")
 
 
@@ -273,7 +276,7 @@ def test_the_grace_survives_a_take_over_with_the_time_that_is_left():
 @pytest.mark.parametrize("portal", ["portal-1", "portal-2"])
 def test_somebody_comes_back_to_the_same_portal_or_to_another(portal: str):
     there = room_with(1).when(LoseConnection("p1", "portal-1")).when(Return("p1", portal))
-    there.then(Fact("p1", ParticipantBack(participant="p1", portal=portal), "t1"))
+    there.then(Fact("p1", ParticipantBack(participant="p1", portal=portal, epoch=2), "t1"))
     assert there.decision.answer.portal == portal
     assert not there.decision.answer.away
     assert there.deadline is None
@@ -294,7 +297,7 @@ def test_who_is_away_again_has_the_full_grace_again():
 
 def test_a_session_can_be_taken_over_by_another_portal_while_it_is_connected():
     there = room_with(1).when(Return("p1", "portal-2"))
-    there.then(ParticipantBack(participant="p1", portal="portal-2"))
+    there.then(ParticipantBack(participant="p1", portal="portal-2", epoch=2))
     there.when(LoseConnection("p1", "portal-1")).then_nothing()
 
 
@@ -323,6 +326,70 @@ def test_absences_end_in_the_order_of_their_deadlines_a_hundred_at_a_time():
     assert due == [EndAbsence(f"p{each}") for each in sorted(range(150), key=back_by)][:MAX_DUE]
     there.given(*(ParticipantLeft(participant=f"p{each}", reason="not_back") for each in range(100)))
     assert len(there.due(START + MINUTE)) == 50
+
+
+# -- A portal that is gone
+
+EVERYBODY = ("p1", "p2", "p3")
+
+
+def at(portal: str, incarnation: str, number: int = 1) -> ParticipantBack:
+    """Participant p1, and so on, is at a run of a portal."""
+    return ParticipantBack(participant=f"p{number}", portal=portal, incarnation=incarnation, epoch=2)
+
+
+def lost(number: int = 1) -> ParticipantAway:
+    return ParticipantAway(participant=f"p{number}", portal="portal-1", back_by=START + MINUTE)
+
+
+def test_whoever_was_at_a_run_of_a_portal_that_is_over_is_away():
+    there = room_with(1, 2, 3).given(at("portal-1", "run-1"), at("portal-2", "run-1", 2))
+    there.when(LosePortal("portal-1", None, EVERYBODY)).then(Fact("p1", lost(), "t1"))
+
+
+def test_whoever_is_at_the_run_of_a_portal_that_goes_on_stays():
+    there = room_with(1, 2).given(at("portal-1", "run-1"), at("portal-1", "run-2", 2))
+    there.when(LosePortal("portal-1", "run-2", EVERYBODY)).then(lost())
+
+
+def test_whoever_named_no_run_of_the_portal_does_not_end_with_it():
+    room_with(1).when(LosePortal("portal-1", None, EVERYBODY)).then_nothing()
+
+
+def test_a_portal_is_lost_once_only():
+    there = room_with(1).given(at("portal-1", "run-1")).when(LosePortal("portal-1", None, EVERYBODY))
+    there.when(LosePortal("portal-1", None, EVERYBODY), now=START + timedelta(seconds=1)).then_nothing()
+
+
+def test_no_more_are_lost_with_a_portal_at_once_than_go_into_a_commit():
+    many = tuple(f"p{each}" for each in range(MAX_LOST + 1))
+    room_with(1).when(LosePortal("portal-1", None, many)).then_refused(Code.INVALID_ARGUMENT)
+
+
+def test_who_does_not_come_back_from_a_portal_that_is_gone_leaves():
+    there = room_with(1).given(at("portal-1", "run-1")).when(LosePortal("portal-1", None, EVERYBODY))
+    assert there.due(START + MINUTE) == [EndAbsence("p1")]
+
+
+def test_the_grace_for_a_portal_that_is_gone_has_its_limits():
+    room_with(1).when(LosePortal("portal-1", None, EVERYBODY, 0)).then_refused(Code.INVALID_ARGUMENT)
+
+
+def test_a_return_to_another_run_of_the_same_portal_is_one():
+    there = room_with(1).given(at("portal-1", "run-1")).when(Return("p1", "portal-1", "run-2"))
+    back = ParticipantBack(participant="p1", portal="portal-1", incarnation="run-2", epoch=3)
+    there.then(Fact("p1", back, "t1"))
+
+
+def test_the_loss_of_a_connection_that_was_followed_by_another_has_no_effect():
+    there = room_with(1).given(at("portal-1", "run-1"))
+    there.when(LoseConnection("p1", "portal-1", epoch=1)).then_nothing()
+    there.when(LoseConnection("p1", "portal-1", epoch=2)).then(lost())
+
+
+def test_it_is_told_how_far_the_lost_connection_had_come():
+    there = room_with(1).when(LoseConnection("p1", "portal-1", told="7.1"))
+    there.then(ParticipantAway(participant="p1", portal="portal-1", back_by=START + MINUTE, told="7.1"))
 
 
 # -- Permissions and texts

@@ -17,6 +17,7 @@ from roomledger.domain.room_commands import (
     Join,
     Leave,
     LoseConnection,
+    LosePortal,
     ReleaseController,
     Return,
     RevokeToken,
@@ -46,6 +47,7 @@ SETTINGS = st.builds(
     participant_limit=st.sampled_from([1, 2, 3, -1]),
     roles=st.sampled_from([DEFAULT_ROLES, DEFAULT_ROLES[:1]]),
 )
+RUNS = st.sampled_from(["", "run-1", "run-2"])
 COMMANDS: st.SearchStrategy[RoomCommand] = st.one_of(
     st.builds(ChangeRoom, SETTINGS),
     st.builds(TakeOverController, st.just("w1"), NODES),
@@ -55,7 +57,8 @@ COMMANDS: st.SearchStrategy[RoomCommand] = st.one_of(
     st.builds(SetPermission, PARTICIPANTS, st.sampled_from([PRESENTER, VIEWER])),
     st.builds(SendText, PARTICIPANTS, st.just("all") | PARTICIPANTS, st.just("hello")),
     st.builds(LoseConnection, PARTICIPANTS, PORTALS, st.integers(1, 120_000)),
-    st.builds(Return, PARTICIPANTS, PORTALS),
+    st.builds(Return, PARTICIPANTS, PORTALS, RUNS),
+    st.builds(LosePortal, PORTALS, st.none() | RUNS, st.lists(PARTICIPANTS, max_size=3).map(tuple)),
 )
 
 

@@ -129,6 +129,7 @@ def _admit(state: RoomState, command: Join, context: Context) -> Decision:
         permission=permission,
         portal=command.portal,
         token=command.token,
+        incarnation=command.incarnation,
     )
     joined = ParticipantJoined(
         participant=participant.id,
@@ -138,6 +139,7 @@ def _admit(state: RoomState, command: Join, context: Context) -> Decision:
         portal=participant.portal,
         token=participant.token,
         origin=issued.origin if command.origin is None else command.origin,
+        incarnation=participant.incarnation,
     )
     answer = Admission(participant, state.room, state.settings, state.roster.listing(participant))
     return Decision([Fact(participant.id, joined, participant.token)], answer)

@@ -30,6 +30,9 @@ class Code(StrEnum):
     TOKEN_EXPIRED = "token_expired"  # noqa: S105  - as above
     TOKEN_USED = "token_used"  # noqa: S105  - as above
     TOKEN_REVOKED = "token_revoked"  # noqa: S105  - as above
+    TICKET_EXPIRED = "ticket_expired"
+    INVALID_TICKET = "invalid_ticket"
+    SESSION_ENDED = "session_ended"
     NO_SUCH_PARTICIPANT = "no_such_participant"
     NO_NODE = "no_node"
     NO_SUCH_NODE = "no_such_node"

@@ -5,6 +5,7 @@
     a participant of a room that is there:
 
     out ──Join──▶ in ──LoseConnection──▶ away ──Return──▶ in
+                  in ──LosePortal──▶ away, if the session was at it
                   in, away ──Leave, Drop, DeleteRoom──▶ out
                   away ──EndAbsence, when its time is over──▶ out
 
@@ -33,6 +34,7 @@ from roomledger.domain.room_commands import (
     Join,
     Leave,
     LoseConnection,
+    LosePortal,
     MediaChange,
     ReleaseController,
     Return,
@@ -73,6 +75,8 @@ MAX_MESSAGE: Final = 1_024
 MAX_GRACE_MS: Final = 24 * 60 * 60 * 1000
 LEAVING: Final = frozenset({"logout", "disconnected", "not_back"})
 """The reasons that somebody may leave for."""
+MAX_LOST: Final = 100
+"""How many participants are lost with a portal at once: as many as surely go into one commit."""
 MAX_DUE: Final = 100
 """How many commands are due at once at most; the others are due next."""
 
@@ -172,7 +176,13 @@ def _end_absence(state: RoomState, command: EndAbsence, context: Context) -> Dec
 
 
 def _out(participant: Participant, reason: str, message: str | None = None) -> Decision:
-    left = ParticipantLeft(participant=participant.id, reason=reason, message=message)
+    left = ParticipantLeft(
+        participant=participant.id,
+        reason=reason,
+        message=message,
+        user=participant.user,
+        role=participant.role,
+    )
     return Decision([_fact(participant, left)], answer=True)
 
 
@@ -206,22 +216,58 @@ def _send_text(state: RoomState, command: SendText, _: Context) -> Decision:
 
 
 def _lose(state: RoomState, command: LoseConnection, context: Context) -> Decision:
-    if not 1 <= command.grace_ms <= MAX_GRACE_MS:
-        raise Refusal(Code.INVALID_ARGUMENT, f"a grace has 1 to {MAX_GRACE_MS} ms")
+    back_by = _back_by(command.grace_ms, context)
     participant = state.participants.get(command.participant)
     if participant is None or participant.away or participant.portal != command.portal:
         return Decision()
-    back_by = context.now + timedelta(milliseconds=command.grace_ms)
-    fact = ParticipantAway(participant=participant.id, portal=participant.portal, back_by=back_by)
-    return Decision([_fact(participant, fact)])
+    if command.epoch not in {None, participant.epoch}:
+        return Decision()
+    return Decision([_away(participant, back_by, command.told)])
+
+
+def _lose_portal(state: RoomState, command: LosePortal, context: Context) -> Decision:
+    back_by = _back_by(command.grace_ms, context)
+    if len(command.participants) > MAX_LOST:
+        raise Refusal(Code.INVALID_ARGUMENT, f"at most {MAX_LOST} participants are lost at once")
+    there = (state.participants.get(each) for each in dict.fromkeys(command.participants))
+    return Decision(
+        [
+            _away(participant, back_by)
+            for participant in there
+            if participant is not None
+            and participant.portal == command.portal
+            and participant.ends_with(command.running)
+        ]
+    )
+
+
+def _back_by(grace_ms: int, context: Context) -> datetime:
+    if not 1 <= grace_ms <= MAX_GRACE_MS:
+        raise Refusal(Code.INVALID_ARGUMENT, f"a grace has 1 to {MAX_GRACE_MS} ms")
+    return context.now + timedelta(milliseconds=grace_ms)
+
+
+def _away(participant: Participant, back_by: datetime, told: str = "") -> Fact:
+    away = ParticipantAway(participant=participant.id, portal=participant.portal, back_by=back_by, told=told)
+    return _fact(participant, away)
 
 
 def _return(state: RoomState, command: Return, _: Context) -> Decision:
     participant = _present(state, command.participant)
-    if not participant.away and participant.portal == command.portal:
+    here = (participant.portal, participant.incarnation) == (command.portal, command.incarnation)
+    if here and not participant.away:
         return Decision(answer=participant)
-    fact = ParticipantBack(participant=participant.id, portal=command.portal)
-    back = msgspec.structs.replace(participant, portal=command.portal, away=False, back_by=None)
+    back = msgspec.structs.replace(
+        participant,
+        portal=command.portal,
+        incarnation=command.incarnation,
+        epoch=participant.epoch + 1,
+        away=False,
+        back_by=None,
+    )
+    fact = ParticipantBack(
+        participant=back.id, portal=back.portal, incarnation=back.incarnation, epoch=back.epoch
+    )
     return Decision([_fact(participant, fact)], back)
 
 
@@ -255,6 +301,7 @@ _RULES: Final[dict[type, Callable[[RoomState, Any, Context], Decision]]] = {
     SetPermission: _set_permission,
     SendText: _send_text,
     LoseConnection: _lose,
+    LosePortal: _lose_portal,
     Return: _return,
     EndAbsence: _end_absence,
 }

@@ -70,6 +70,7 @@ class Join(_Command, frozen=True):
         user: Who it claims to be; None leaves it to the token.
         role: What it claims to be; None leaves it to the token.
         origin: Where it comes from; None leaves it to the token.
+        incarnation: Which run of the portal; empty where the session shall not end with it.
     """
 
     participant: str
@@ -78,6 +79,7 @@ class Join(_Command, frozen=True):
     user: str | None = None
     role: str | None = None
     origin: Preference | None = None
+    incarnation: str = ""
 
 
 class Leave(_Command, frozen=True):
@@ -138,18 +140,45 @@ class LoseConnection(_Command, frozen=True):
         participant: Who it is.
         portal: Where the connection was: nothing happens if the session has moved to another.
         grace_ms: How long the room waits for the participant to come back, 1 ms to 24 h.
+        epoch: Which connection it was: nothing happens if the session has come back since; None for whichever.
+        told: The address of the last event that the client is known to have been told of; empty if none is.
     """
 
     participant: str
     portal: str
     grace_ms: int = 60_000
+    epoch: int | None = None
+    told: str = ""
+
+
+class LosePortal(_Command, frozen=True):
+    """Take note that a run of a portal is over, with the connections of these participants to it.
+
+    Attributes:
+        portal: Its worker's id.
+        running: The run of it that is not over; None if there is none.
+        participants: Who may have been there, at most `room.MAX_LOST`: nothing happens to those who were not.
+        grace_ms: How long the room waits for each of them to come back.
+    """
+
+    portal: str
+    running: str | None
+    participants: tuple[str, ...]
+    grace_ms: int = 60_000
 
 
 class Return(_Command, frozen=True):
-    """Take note that somebody is connected again, perhaps elsewhere. Answered with the `Participant`."""
+    """Take note that somebody is connected again, perhaps elsewhere. Answered with the `Participant`.
+
+    Attributes:
+        participant: Who it is.
+        portal: Where.
+        incarnation: Which run of the portal; empty where the session shall not end with it.
+    """
 
     participant: str
     portal: str
+    incarnation: str = ""
 
 
 class EndAbsence(_Command, frozen=True):
@@ -171,6 +200,7 @@ RoomCommand = (
     | SetPermission
     | SendText
     | LoseConnection
+    | LosePortal
     | Return
     | EndAbsence
 )

@@ -151,6 +151,7 @@ def _joined(state: RoomState, event: Event, data: ParticipantJoined) -> None:
         permission=data.permission,
         portal=data.portal,
         token=data.token,
+        incarnation=data.incarnation,
     )
     state.participants[participant.id] = participant
     state.roster.join(participant)
@@ -191,7 +192,15 @@ def _back(state: RoomState, _: Event, data: ParticipantBack) -> None:
     participant = state.participants.get(data.participant)
     if participant is not None:
         _expect_no_longer(state, participant)
-        _replace(state, participant, portal=data.portal, away=False, back_by=None)
+        _replace(
+            state,
+            participant,
+            portal=data.portal,
+            incarnation=data.incarnation,
+            epoch=data.epoch or participant.epoch + 1,
+            away=False,
+            back_by=None,
+        )
 
 
 def _permitted(state: RoomState, _: Event, data: PermissionChanged) -> None:

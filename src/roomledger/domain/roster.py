@@ -28,6 +28,8 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         role: The role at the join.
         permission: What the participant may do now.
         portal: The portal that the session is at.
+        incarnation: Which run of that portal; empty where the session does not end with it.
+        epoch: How many times the session has been begun or come back.
         token: The token that was used up by the join.
         away: Whether the connection was lost.
         back_by: When somebody who is away leaves; None where the room does not see to it.
@@ -41,6 +43,12 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     token: str
     away: bool = False
     back_by: datetime | None = None
+    incarnation: str = ""
+    epoch: int = 1
+
+    def ends_with(self, running: str | None) -> bool:
+        """Whether the connection is one to a portal of which only this run, or none, goes on."""
+        return not self.away and self.incarnation not in {"", running}
 
 
 class Listing(NamedTuple):

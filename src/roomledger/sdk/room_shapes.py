@@ -17,6 +17,8 @@ User = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Message = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Text = Annotated[str, msgspec.Meta(max_length=65_536)]
+Place = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}\.[0-9]{1,3}\Z")]
+"""An address in the log, such as ``1042.3``."""
 ListName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 # -- The conference worker
@@ -83,11 +85,21 @@ class Nodes(msgspec.Struct, kw_only=True, frozen=True):
 # -- Controllers: requests
 
 
-class Joining(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """Who wants to join; user and role are the token's."""
+class Joining(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who wants to join; user and role are the token's.
+
+    Attributes:
+        id: The id that the portal made for the join.
+        portal: The portal's worker.
+        incarnation: Which run of the portal; without it the session does not end with the portal.
+        user: Who it claims to be.
+        role: What it claims to be.
+        origin: Where it comes from.
+    """
 
     id: Id
     portal: Id
+    incarnation: Id | None = None
     user: User | None = None
     role: Word | None = None
     origin: PreferenceArgument | None = None
@@ -152,20 +164,39 @@ class SendText(Request, kw_only=True, frozen=True):
 
 
 class LoseConnection(Request, kw_only=True, frozen=True):
-    """``controller.lose_connection``: who is not back within the grace leaves."""
+    """``controller.lose_connection``: who is not back within the grace leaves.
+
+    Attributes:
+        room: Which room.
+        participant: Who it is.
+        portal: Where the connection was.
+        grace_ms: The grace.
+        epoch: Which connection it was; nothing happens if the session has come back since.
+        told: The address of the last event that the client is known to have been told of.
+    """
 
     room: Id
     participant: Id
     portal: Id
     grace_ms: Milliseconds = 60_000
+    epoch: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    told: Place | None = None
 
 
 class ComeBack(Request, kw_only=True, frozen=True):
-    """``controller.come_back``: somebody is connected again, perhaps at another portal."""
+    """``controller.come_back``: somebody is connected again, perhaps at another portal.
+
+    Attributes:
+        room: Which room.
+        participant: Who it is.
+        portal: The portal's worker.
+        incarnation: Which run of the portal; without it the session does not end with the portal.
+    """
 
     room: Id
     participant: Id
     portal: Id
+    incarnation: Id | None = None
 
 
 class GetChanges(Request, kw_only=True, frozen=True):
@@ -256,12 +287,21 @@ class TextStored(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class IsBack(msgspec.Struct, kw_only=True, frozen=True):
-    """The reply to ``controller.come_back``: who it is, what is allowed now, and where the return stands."""
+    """The reply to ``controller.come_back``: who it is, what is allowed now, and where the return stands.
+
+    Attributes:
+        user: Who it is.
+        role: The role at the join.
+        permission: What is allowed now.
+        seq: Up to where in the log that is; nothing of the room before it is still to come.
+        epoch: How many times the session has been begun or come back.
+    """
 
     user: str
     role: str
     permission: Permission
     seq: str
+    epoch: int = 1
 
 
 class Participants(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -131,6 +131,7 @@ class Controller:
         *,
         participant: str,
         portal: str,
+        incarnation: str | None = None,
         origin: Preference | None = None,
         meta: RequestMeta | None = None,
     ) -> JoinedRoom:
@@ -138,7 +139,7 @@ class Controller:
         argument = (
             None if origin is None else msgspec.convert(origin, PreferenceArgument, from_attributes=True)
         )
-        joining = Joining(id=participant, portal=portal, origin=argument)
+        joining = Joining(id=participant, portal=portal, incarnation=incarnation, origin=argument)
         request = JoinRoom(room=room, token=token, participant=joining, meta=meta)
         joined = await self._call(node, "join", request, JoinedRoom)
         if joined.listing is None:
@@ -209,19 +210,36 @@ class Controller:
         *,
         portal: str,
         grace_ms: int,
+        epoch: int | None = None,
+        told: str | None = None,
         meta: RequestMeta | None = None,
     ) -> None:
         """Say that somebody's connection to a portal was lost; who is not back in time leaves."""
         request = LoseConnection(
-            room=room, participant=participant, portal=portal, grace_ms=grace_ms, meta=meta
+            room=room,
+            participant=participant,
+            portal=portal,
+            grace_ms=grace_ms,
+            epoch=epoch,
+            told=told,
+            meta=meta,
         )
         await self._call(node, "lose_connection", request, Nothing)
 
     async def come_back(
-        self, node: str, room: str, participant: str, *, portal: str, meta: RequestMeta | None = None
+        self,
+        node: str,
+        room: str,
+        participant: str,
+        *,
+        portal: str,
+        incarnation: str | None = None,
+        meta: RequestMeta | None = None,
     ) -> IsBack:
         """Say that somebody is connected again, perhaps at another portal."""
-        request = ComeBack(room=room, participant=participant, portal=portal, meta=meta)
+        request = ComeBack(
+            room=room, participant=participant, portal=portal, incarnation=incarnation, meta=meta
+        )
         return await self._call(node, "come_back", request, IsBack)
 
     async def get_participants(self, node: str, room: str) -> tuple[ParticipantView, ...]:

@@ -163,7 +163,9 @@ async def test_somebody_is_thrown_out_with_a_reason(cluster: TestCluster) -> Non
     node, rooms = await controller(cluster, "r1")
     assert (await rooms.drop(node, "r1", "u1", reason="enough")).dropped
     left = (await cluster.commits())[-1].events[0].data
-    assert left == ParticipantLeft(participant="u1", reason="dropped", message="enough")
+    assert left == ParticipantLeft(
+        participant="u1", reason="dropped", message="enough", user="ada", role="presenter"
+    )
     assert await rooms.get_participants(node, "r1") == ()
 
 

@@ -89,7 +89,8 @@ async def test_a_lost_connection_is_known_to_the_room_and_so_is_the_return(
     assert away.back_by is not None
     back = await guests.ask("r1", lambda rooms, node: rooms.come_back(node, "r1", "u1", portal="p2"))
     assert (back.user, back.role, back.permission.publish.audio) == ("ada", "presenter", True)
-    assert await last(cluster) == ParticipantBack(participant="u1", portal="p2")
+    assert await last(cluster) == ParticipantBack(participant="u1", portal="p2", epoch=2)
+    assert back.epoch == 2
 
 
 async def test_who_is_not_back_in_time_leaves(cluster: TestCluster, guests: Guests) -> None:

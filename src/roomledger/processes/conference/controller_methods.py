@@ -64,6 +64,7 @@ class _Methods:
             user=who.user,
             role=who.role,
             origin=None if who.origin is None else who.origin.plain(),
+            incarnation=who.incarnation or "",
         )
         answer = await controller.decide(command, meta)
         admission: Admission = answer.value
@@ -107,15 +108,27 @@ class _Methods:
         return shapes.TextStored(seq=str(answer.address))
 
     async def lose_connection(self, request: shapes.LoseConnection, meta: Meta) -> Nothing:
-        command = room_commands.LoseConnection(request.participant, request.portal, request.grace_ms)
+        command = room_commands.LoseConnection(
+            request.participant,
+            request.portal,
+            grace_ms=request.grace_ms,
+            epoch=request.epoch,
+            told=request.told or "",
+        )
         await self._decide(request.room, command, meta)
         return Nothing()
 
     async def come_back(self, request: shapes.ComeBack, meta: Meta) -> shapes.IsBack:
-        command = room_commands.Return(request.participant, request.portal)
+        command = room_commands.Return(request.participant, request.portal, request.incarnation or "")
         answer = await self._decide(request.room, command, meta)
         who = answer.value
-        return shapes.IsBack(user=who.user, role=who.role, permission=who.permission, seq=str(answer.address))
+        return shapes.IsBack(
+            user=who.user,
+            role=who.role,
+            permission=who.permission,
+            seq=str(answer.address),
+            epoch=who.epoch,
+        )
 
     # -- Queries
 
