@@ -79,6 +79,12 @@ class Settings(BaseSettings):
         token_life_ms: How long a token can be used.
         token_retry_ms: How long a token request waits for a portal to have room.
         login_timeout_ms: A connection that has not logged in by then is closed.
+        reconnection_timeout_ms: How long a session waits for a client that lost its connection.
+        ticket_life_ms: How long a ticket to come back with is good.
+        client_rate: How many messages a client may send in a second; twice as many at once.
+        portal_tls_cert: A file with the portal's certificate and what leads up to it, for ``wss://``.
+        portal_tls_key: A file with its private key.
+        portal_origins: The origins whose pages may connect; any where none is given.
         max_message_bytes: The largest WebSocket message and HTTP body that is accepted.
         worker_id: The id of the worker that this process is; made up where it is not given.
         manager_id: The id of the cluster manager that this process is; made up where it is not given.
@@ -126,6 +132,12 @@ class Settings(BaseSettings):
     token_life_ms: Annotated[int, Field(ge=1000, le=86_400_000)] = 180_000
     token_retry_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
     login_timeout_ms: Annotated[int, Field(ge=100)] = 180_000
+    reconnection_timeout_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
+    ticket_life_ms: Annotated[int, Field(ge=1000, le=86_400_000)] = 600_000
+    client_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    portal_tls_cert: Path | None = None
+    portal_tls_key: Path | None = None
+    portal_origins: tuple[str, ...] = ()
     max_message_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     manager_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None

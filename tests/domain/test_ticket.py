@@ -104,7 +104,7 @@ def test_the_same_said_in_another_way_is_no_ticket() -> None:
 
 
 @pytest.mark.parametrize(("after_s", "good"), [(-1, False), (0, True), (599, True), (600, False)])
-def test_a_ticket_is_good_for_its_time(after_s: int, good: bool) -> None:
+def test_a_ticket_is_good_for_its_time(after_s: int, *, good: bool) -> None:
     now = NOW + timedelta(seconds=after_s)
     if good:
         check_time(TICKET, now)

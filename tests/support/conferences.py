@@ -11,7 +11,7 @@ from typing import TypeVar
 from nats.aio.client import Client
 
 from roomledger.domain.errors import Refusal
-from roomledger.processes.portal.entrance import AGAIN
+from roomledger.processes.portal.inquiries import AGAIN
 from roomledger.processes.portal.whereabouts import Whereabouts
 from roomledger.runtime.calls import RequestMeta
 from roomledger.sdk.cluster import Cluster

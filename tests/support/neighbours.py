@@ -25,8 +25,10 @@ from roomledger.sdk.cluster import (
     Schedule,
     Scheduled,
 )
+from roomledger.sdk.room_shapes import ComeBack, LoseConnection, SendText, TextStored
 from roomledger.sdk.rooms import (
     GetNode,
+    IsBack,
     JoinedRoom,
     JoinRoom,
     LeaveRoom,
@@ -38,7 +40,15 @@ from roomledger.sdk.rooms import (
 )
 from roomledger_events.envelope import Address, Event, Payload
 from roomledger_events.identifiers import new_id
-from roomledger_events.rooms import ParticipantJoined, ParticipantLeft, Permission, RoomDeleted
+from roomledger_events.rooms import (
+    ParticipantAway,
+    ParticipantBack,
+    ParticipantJoined,
+    ParticipantLeft,
+    Permission,
+    RoomDeleted,
+    TextSent,
+)
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.workers import WorkerInfo
 
@@ -63,6 +73,9 @@ class Neighbours:
         before_join: Awaited before a join is decided; may raise a `Refusal`.
         after_join: Awaited when somebody is in, before the answer.
         before_leave: Awaited before a leave is decided; may raise a `Refusal`.
+        before_text: The same for a text.
+        before_back: The same for a return.
+        away: Who lost the connection and is not back.
     """
 
     def __init__(self, broker: Client, store: EventStore) -> None:
@@ -73,10 +86,14 @@ class Neighbours:
         self.before_join: Callable[[], Awaitable[None]] = _nothing
         self.after_join: Callable[[], Awaitable[None]] = _nothing
         self.before_leave: Callable[[], Awaitable[None]] = _nothing
+        self.before_text: Callable[[], Awaitable[None]] = _nothing
+        self.before_back: Callable[[], Awaitable[None]] = _nothing
+        self.away: set[str] = set()
         self._broker = broker
         self._store = store
         self._present: dict[str, dict[str, ParticipantView]] = {}
         self._used: set[str] = set()
+        self._epochs: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._appending = asyncio.Lock()
         self._services: list[Service] = []
@@ -103,6 +120,9 @@ class Neighbours:
         methods = {
             "join": (JoinRoom, self._join),
             "leave": (LeaveRoom, self._leave),
+            "text": (SendText, self._text),
+            "lose_connection": (LoseConnection, self._lose),
+            "come_back": (ComeBack, self._come_back),
             "get_participants": (OfRoom, self._participants),
         }
         await self._serve(f"rpc.controller.{node}", methods, node)
@@ -129,9 +149,8 @@ class Neighbours:
     # -- What a test does
 
     async def drop(self, participant: str, message: str | None = None, room: str = "r1") -> None:
-        left = ParticipantLeft(participant=participant, reason="dropped", message=message)
-        del self._present[room][participant]
-        await self.append(left, room=room)
+        who = self._present[room].pop(participant)
+        await self.append(_left(who, "dropped", message), room=room)
 
     async def delete(self, room: str = "r1") -> None:
         self._present.pop(room, None)
@@ -145,11 +164,7 @@ class Neighbours:
 
     async def append(self, *facts: Payload, room: str = "r1") -> int:
         """Append one commit to a room and return its sequence."""
-        now = datetime.now(UTC)
-        events = [
-            Event.of(fact, about=room, id=new_id(), source="test", time=now, correlation="test", actor="test")
-            for fact in facts
-        ]
+        events = [_event(fact, room) for fact in facts]
         async with self._appending:
             last = self._last.get(room, 0)
             sequence = await self._store.append(Boundary(Kind.ROOM, room), events, last)
@@ -224,16 +239,78 @@ class Neighbours:
 
     async def _leave(self, request: LeaveRoom) -> Nothing:
         await self.before_leave()
-        if self._present.get(request.room, {}).pop(request.participant, None) is not None:
-            left = ParticipantLeft(participant=request.participant, reason=request.reason)
-            await self.append(left, room=request.room)
+        who = self._present.get(request.room, {}).pop(request.participant, None)
+        if who is not None:
+            await self.append(_left(who, request.reason), room=request.room)
         return Nothing()
+
+    async def _text(self, request: SendText) -> TextStored:
+        await self.before_text()
+        said = TextSent(sender=request.sender, to=request.to, message=request.message)
+        last = self._last.get(request.room, 0)
+        sequence = await self._store.append(
+            Boundary(Kind.TEXT, request.room),
+            [_event(said, request.sender)],
+            None,
+            guard=(Boundary(Kind.ROOM, request.room), last),
+        )
+        return TextStored(seq=str(Address(sequence)))
+
+    async def _lose(self, request: LoseConnection) -> Nothing:
+        if request.participant in self._present.get(request.room, {}):
+            away = ParticipantAway(
+                participant=request.participant,
+                portal=request.portal,
+                back_by=datetime.now(UTC) + timedelta(milliseconds=request.grace_ms),
+                told=request.told or "",
+            )
+            await self.append(away, room=request.room)
+            self.away.add(request.participant)
+        return Nothing()
+
+    async def _come_back(self, request: ComeBack) -> IsBack:
+        await self.before_back()
+        who = self._present.get(request.room, {}).get(request.participant)
+        if who is None:
+            raise Refusal(Code.NO_SUCH_PARTICIPANT, "nobody such is in this room")
+        self._epochs[who.id] = epoch = self._epochs.get(who.id, 1) + 1
+        back = ParticipantBack(
+            participant=who.id,
+            portal=request.portal,
+            incarnation=request.incarnation or "",
+            epoch=epoch,
+        )
+        sequence = await self.append(back, room=request.room)
+        self.away.discard(who.id)
+        return IsBack(
+            user=who.user,
+            role=who.role,
+            permission=Permission(),
+            seq=str(Address(sequence)),
+            epoch=epoch,
+        )
 
     async def _participants(self, request: OfRoom) -> Participants:
         return Participants(
             participants=tuple(self._present.get(request.room, {}).values()),
             seq=str(Address(self._last.get(request.room, 0))),
         )
+
+
+def _event(fact: Payload, about: str) -> Event:
+    return Event.of(
+        fact,
+        about=about,
+        id=new_id(),
+        source="test",
+        time=datetime.now(UTC),
+        correlation="test",
+        actor="test",
+    )
+
+
+def _left(who: ParticipantView, reason: str, message: str | None = None) -> ParticipantLeft:
+    return ParticipantLeft(participant=who.id, reason=reason, message=message, user=who.user, role=who.role)
 
 
 def _joined(view: ParticipantView, portal: str, token: str) -> ParticipantJoined:

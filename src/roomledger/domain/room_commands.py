@@ -140,7 +140,7 @@ class LoseConnection(_Command, frozen=True):
         participant: Who it is.
         portal: Where the connection was: nothing happens if the session has moved to another.
         grace_ms: How long the room waits for the participant to come back, 1 ms to 24 h.
-        epoch: Which connection it was: nothing happens if the session has come back since; None for whichever.
+        epoch: Which connection it was: nothing happens if the session has come back since; None for any.
         told: The address of the last event that the client is known to have been told of; empty if none is.
     """
 
@@ -157,7 +157,7 @@ class LosePortal(_Command, frozen=True):
     Attributes:
         portal: Its worker's id.
         running: The run of it that is not over; None if there is none.
-        participants: Who may have been there, at most `room.MAX_LOST`: nothing happens to those who were not.
+        participants: Who may have been there, at most `room.MAX_LOST`; those who were not stay as they are.
         grace_ms: How long the room waits for each of them to come back.
     """
 

@@ -67,6 +67,8 @@ class TokenKeys:
     Args:
         broker: The connection.
         settings: Names the bucket, and how long tokens live.
+        entry: The name of the keys in the bucket.
+        life_ms: How long what they sign is good; as long as tokens live where it is not given.
         clock: Seconds, for how old what is known is.
         now: The time of day, UTC.
     """
@@ -76,11 +78,14 @@ class TokenKeys:
         broker: Client,
         settings: Settings,
         *,
+        entry: str = _ENTRY,
+        life_ms: int | None = None,
         clock: Callable[[], float] = monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._bucket = Bucket(broker, f"{settings.log_name}_KEYS", replicas=settings.log_replicas)
-        self._life = timedelta(milliseconds=settings.token_life_ms)
+        self._entry_name = entry
+        self._life = timedelta(milliseconds=life_ms or settings.token_life_ms)
         self._clock = clock
         self._now = now
         self._keys: tuple[TokenKey, ...] = ()
@@ -140,18 +145,21 @@ class TokenKeys:
             Refusal: It is not (`INVALID_TOKEN`).
             LogUnavailable: It is not good by the keys known here, and the broker did not answer.
         """
+        await self._check(lambda keys: verify(keys, claims, signature))
+
+    async def _check(self, by: Callable[[Sequence[bytes]], None]) -> None:
         known = self._keys
         try:
-            verify(self.valid, claims, signature)
+            by(self.valid)
         except Refusal:
             if self._clock() - self._loaded < RELOAD_S:
                 raise
             await self._load_once()
-            verify(self.valid, claims, signature)
+            by(self.valid)
             return
         await self.refresh()
         if self._keys != known:  # the key that it was good by may be gone
-            verify(self.valid, claims, signature)
+            by(self.valid)
 
     async def rotate(self, *, force: bool = False) -> TokenKey:
         """Make a new key and return it; the one that signs now is good until its last token has expired.
@@ -173,7 +181,7 @@ class TokenKeys:
             until = now + ANNOUNCED + self._life + SKEW
             last = msgspec.structs.replace(keys[0], good_until=until)
             kept = msgspec.json.encode(_Kept((made, last)))
-            if await self._bucket.update(_ENTRY, kept, entry.revision):
+            if await self._bucket.update(self._entry_name, kept, entry.revision):
                 self._take(kept)
                 return made
             # It was lost, or the answer was: then the key is there.
@@ -182,12 +190,13 @@ class TokenKeys:
                 return made
 
     async def _entry(self) -> Entry:
-        entry = await self._bucket.get(_ENTRY)
+        name = self._entry_name
+        entry = await self._bucket.get(name)
         if entry is None:
             first = _Kept((TokenKey(secrets.token_bytes(KEY_BYTES), self._now()),))
-            await self._bucket.create(_ENTRY, msgspec.json.encode(first))
+            await self._bucket.create(name, msgspec.json.encode(first))
             # Read again, whoever won: then all have the one that is kept.
-            entry = await self._bucket.get(_ENTRY)
+            entry = await self._bucket.get(name)
             if entry is None:
                 raise RuntimeError("the token key was removed while it was created")
         return entry

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from roomledger.processes.portal import client_connection
+from roomledger.processes.portal import native_connection, seat
 from roomledger_events.identifiers import new_id
 from tests.support.house import SUBPROTOCOL, House, Opened, RawClient
 from tests.support.nats import until
@@ -91,7 +91,7 @@ async def test_a_login_while_another_is_under_way_is_refused(house: House) -> No
 async def test_a_call_without_an_id_is_carried_out_and_not_answered(house: House) -> None:
     client = await house.client()
     await client.send(f'{{"jsonrpc":"2.0","method":"login","params":{{"token":"{house.token()}"}}}}')
-    await until(lambda: len(house.neighbours.present()) == 1)
+    await until(lambda: bool(house.neighbours.requests("cluster.pick_up_tasks")))
     await client.send('{"jsonrpc":"2.0","method":"unknown"}')
     await client.send('{"jsonrpc":"2.0","method":"logout"}')
     assert await client.close_code() == (1000, "logged out")
@@ -102,7 +102,7 @@ async def test_more_questions_than_the_portal_keeps_are_refused(
 ) -> None:
     client = await house.client()
     await client.login(house.token())
-    monkeypatch.setattr(client_connection, "QUESTIONS", 0)
+    monkeypatch.setattr(seat, "QUESTIONS", 0)
     assert (await client.ask("participants"))["error"]["data"] == {
         "code": "rate_limited",
         "retry_after_ms": 100,
@@ -166,8 +166,8 @@ async def test_a_connection_that_has_logged_in_outlives_the_time_for_it(opened: 
 async def test_who_reads_too_slowly_is_closed_and_the_others_notice_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_connection, "BUFFER", 64 * 1024)
-    monkeypatch.setattr(client_connection, "CLOSE_LIMIT_S", 0.2)
+    monkeypatch.setattr(native_connection, "BUFFER", 64 * 1024)
+    monkeypatch.setattr(native_connection, "CLOSE_LIMIT_S", 0.2)
     lame = socket.create_connection(("127.0.0.1", house.portal.port))
     lame.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow = await house.client(sock=lame)

@@ -17,11 +17,31 @@ from roomledger.processes.portal.errors import (
     Fault,
 )
 from roomledger.processes.portal.jsonrpc import read
-from roomledger.processes.portal.notifications import Presence, RoomClosed
-from roomledger.processes.portal.session_effects import Login, Logout, Participants, Problem
+from roomledger.processes.portal.notifications import (
+    Moved,
+    News,
+    Permitted,
+    Presence,
+    RoomClosed,
+    RoomSet,
+    Said,
+)
+from roomledger.processes.portal.recollection import Told
+from roomledger.processes.portal.session_effects import (
+    Login,
+    Logout,
+    Participants,
+    Problem,
+    Refreshed,
+    RefreshTicket,
+    Relogin,
+    Resumption,
+    SendText,
+    Sent,
+)
 from roomledger.sdk.rooms import JoinedRoom, ParticipantView, RoomView
 from roomledger_events.envelope import Address
-from roomledger_events.rooms import Media, Permission
+from roomledger_events.rooms import Media, Permission, RoomSettings, View
 
 ANN = ParticipantView(id="p1", user="ann", role="presenter")
 ID = read('{"jsonrpc":"2.0","method":"a","id":1}').id
@@ -49,6 +69,39 @@ def test_a_login_may_name_the_client_and_whether_it_comes_back() -> None:
 def test_logout_and_participants_take_nothing() -> None:
     assert native.read(request("logout")).request == Logout()
     assert native.read(request("participants")).request == Participants()
+
+
+def test_a_relogin_names_a_ticket_and_perhaps_how_far_the_client_was_told() -> None:
+    assert native.read(request("relogin", {"ticket": "abc"})).request == Relogin("abc")
+    params = {"ticket": "abc", "after": "1042.3"}
+    assert native.read(request("relogin", params)).request == Relogin("abc", Address(1042, 3))
+
+
+def test_a_ticket_is_refreshed_without_arguments_and_a_text_names_whom_it_goes_to() -> None:
+    assert native.read(request("refresh_ticket")).request == RefreshTicket()
+    assert native.read(request("text", {"to": "all", "message": ""})).request == SendText("all", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("relogin", {}),
+        ("relogin", {"ticket": None}),
+        ("relogin", {"ticket": "t", "after": 5}),
+        ("relogin", {"ticket": "t", "after": "last"}),
+        ("relogin", {"ticket": "t", "after": "5.5.5"}),
+        ("text", {}),
+        ("text", {"to": "all"}),
+        ("text", {"to": "", "message": "x"}),
+        ("text", {"to": "a b", "message": "x"}),
+        ("text", {"to": ["all"], "message": "x"}),
+        ("text", {"to": "all", "message": None}),
+        ("text", {"to": "all", "message": "x" * 65_537}),
+        ("refresh_ticket", {"ticket": "t"}),
+    ],
+)
+def test_other_arguments_are_refused_as_invalid(method: str, params: dict[str, Any]) -> None:
+    assert fault_of(request(method, params)).code == INVALID_PARAMS
 
 
 def test_a_method_that_is_not_there_is_an_error_of_its_own() -> None:
@@ -87,7 +140,7 @@ def test_an_argument_that_a_method_does_not_know_is_refused(method: str) -> None
     st.text()
     | st.builds(
         lambda method, params: json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}),
-        st.sampled_from(["login", "logout", "participants", "relogin"]),
+        st.sampled_from(["login", "logout", "participants", "relogin", "text", "refresh_ticket"]),
         st.dictionaries(
             st.sampled_from(["token", "client", "reconnect"]) | st.text(),
             st.none() | st.text() | st.integers() | st.booleans() | st.dictionaries(st.text(), st.text()),
@@ -179,9 +232,76 @@ def test_a_leave_is_told_with_its_reason_but_not_with_what_was_said_to_who_left(
     assert "message" not in params
 
 
-def test_the_end_of_a_room_is_told_as_a_drop() -> None:
-    assert json.loads(native.notification(RoomClosed(address=Address(9)))) == {
+def test_a_ticket_goes_with_the_answer_to_a_login() -> None:
+    assert ID is not None
+    room = RoomView(id="r1", name="Room", views=(), participants=(ANN,))
+    joined = JoinedRoom(id="p1", user="ann", role="r", permission=Permission(), room=room, seq="1.0")
+    assert json.loads(native.answer(ID, joined, "abc"))["result"]["ticket"] == "abc"
+    assert json.loads(native.answer(ID, Refreshed(), "abc"))["result"] == {"ticket": "abc"}
+
+
+def test_a_relogin_is_answered_with_whole_notifications_in_order() -> None:
+    assert ID is not None
+    said = [Said(sender="p2", to="all", message=each, address=Address(7, int(each))) for each in "12"]
+    missed = tuple(Told(number, News(each)) for number, each in enumerate(said, 1))
+    answer = native.answer(ID, Resumption("p1", "native", Address(9), missed), "abc")
+    result = json.loads(answer)["result"]
+    assert (result["id"], result["ticket"], result["seq"]) == ("p1", "abc", "9.0")
+    assert result["missed"] == [json.loads(native.notification(each)) for each in said]
+
+
+def test_a_text_is_answered_with_where_it_stands() -> None:
+    assert ID is not None
+    assert json.loads(native.answer(ID, Sent("7.0")))["result"] == {"seq": "7.0"}
+
+
+@pytest.mark.parametrize(("to", "told"), [("all", "all"), ("p1", "me")])
+def test_a_text_is_told_with_who_said_it(to: str, told: str) -> None:
+    said = Said(sender="p2", to=to, message="hello", address=Address(7))
+    assert json.loads(native.notification(said)) == {
+        "jsonrpc": "2.0",
+        "method": "text",
+        "params": {"from": "p2", "to": told, "message": "hello", "seq": "7.0"},
+    }
+
+
+def test_a_changed_permission_is_told_whole() -> None:
+    permission = Permission(publish=Media(audio=True))
+    told = Permitted(participant="p1", permission=permission, address=Address(7))
+    assert json.loads(native.notification(told))["params"] == {
+        "participant": "p1",
+        "permission": {
+            "publish": {"audio": True, "video": False},
+            "subscribe": {"audio": False, "video": False},
+        },
+        "seq": "7.0",
+    }
+
+
+def test_a_changed_room_is_told_with_its_name_its_limit_and_its_views() -> None:
+    settings = RoomSettings(name="Two", participant_limit=5, views=(View(label="common"),))
+    assert json.loads(native.notification(RoomSet(settings=settings, address=Address(7)))) == {
+        "jsonrpc": "2.0",
+        "method": "room",
+        "params": {"change": {"name": "Two", "participant_limit": 5, "views": ["common"]}, "seq": "7.0"},
+    }
+
+
+@pytest.mark.parametrize(
+    "notification",
+    [
+        RoomClosed(address=Address(9)),
+        Moved(participant="p1", away=True, portal="w", address=Address(9)),
+    ],
+)
+def test_what_ends_or_moves_a_session_is_no_notification(notification: Moved | RoomClosed) -> None:
+    with pytest.raises(ValueError, match="no client"):
+        native.notification(notification)
+
+
+def test_a_drop_is_told_with_its_reason() -> None:
+    assert json.loads(native.dropped("be gone")) == {
         "jsonrpc": "2.0",
         "method": "drop",
-        "params": {"reason": "room_deleted"},
+        "params": {"reason": "be gone"},
     }

@@ -472,7 +472,7 @@ async def test_it_joins_the_cluster_with_where_clients_find_it(house: House) -> 
     (join,) = house.neighbours.requests("cluster.join")
     assert (join.purpose, join.worker) == ("portal", "portal-1")
     assert (join.info.ip, join.info.port) == ("127.0.0.1", house.portal.port)
-    assert join.info.properties == {"url": house.portal.url}
+    assert join.info.properties == {"url": house.portal.url, "incarnation": house.portal.here.incarnation}
 
 
 async def test_its_load_is_the_share_of_the_connections_that_it_can_have(opened: Opened) -> None:

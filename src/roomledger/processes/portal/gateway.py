@@ -3,20 +3,21 @@
 It keeps strangers out, and gives each client a connection of its own, which does the rest.
 """
 
-import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Final
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from roomledger.processes.portal import native
-from roomledger.processes.portal.client_connection import CLOSE_LIMIT_S, ClientConnection
 from roomledger.processes.portal.errors import CannotListen
 from roomledger.processes.portal.lobby import Lobby
+from roomledger.processes.portal.native_connection import CLOSE_LIMIT_S, NativeConnection
 from roomledger.processes.portal.session_effects import CloseCode
 
 PING_S: Final = 25.0
@@ -53,16 +54,31 @@ class Gateway:
         login_s: A connection that has not logged in by then is closed, in seconds.
         max_message: The longest message of a client, in bytes.
         limit: How many connections there may be.
+        rate: How many messages a client may send in a second.
+        tls: The portal's certificate, where clients are to use TLS.
+        origins: The origins whose pages may connect; any if there is none.
     """
 
-    def __init__(self, *, login_s: float, max_message: int, limit: int) -> None:
+    def __init__(
+        self,
+        *,
+        login_s: float,
+        max_message: int,
+        limit: int,
+        rate: float,
+        tls: ssl.SSLContext | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self._login_s = login_s
         self._max_message = max_message
         self._limit = limit
+        self._rate = rate
+        self._tls = tls
+        # A client that is no page says nothing of its origin.
+        self._origins = [None, *(Origin(origin) for origin in origins)] if origins else None
         self._lobby: Lobby | None = None
         self._server: Server | None = None
-        self._connections: set[ClientConnection] = set()
-        self._errands: set[asyncio.Task[Any]] = set()
+        self._connections: set[NativeConnection] = set()
 
     @property
     def connections(self) -> int:
@@ -85,6 +101,8 @@ class Gateway:
                 host,
                 port,
                 start_serving=False,
+                ssl=self._tls,
+                origins=self._origins,
                 subprotocols=[Subprotocol(native.SUBPROTOCOL)],
                 process_request=self._look_at,
                 create_connection=_Door,
@@ -114,37 +132,25 @@ class Gateway:
         await self._server.start_serving()
 
     async def stop(self) -> None:
-        """Close all connections, let nobody in any more, and wait for the answers of those who are asked."""
+        """Close all connections, and let nobody in any more; who may come back does so elsewhere."""
         if self._server is None:
             return
-        for connection in list(self._connections):
-            connection.end(CloseCode.RESTART, "the portal stops")
+        self.empty("the portal stops")
         self._server.close()
         await self._server.wait_closed()
-        if self._errands:
-            await asyncio.wait(self._errands, timeout=CLOSE_LIMIT_S)
-        for errand in self._errands:
-            errand.cancel()
 
-    def spawn(self, errand: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Carry something out beside the connection that it belongs to."""
-        task = asyncio.create_task(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._errands.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("something failed at the portal", exc_info=error)
+    def empty(self, reason: str) -> None:
+        """Close all connections, so that clients come back elsewhere."""
+        for connection in list(self._connections):
+            connection.end(CloseCode.RESTART, reason)
 
     async def _serve(self, socket: ServerConnection) -> None:
         if self._lobby is None:
             raise RuntimeError("nobody is served before `open`")
-        connection = ClientConnection(socket, self._lobby, self.spawn)
+        connection = NativeConnection(socket, self._lobby, login_s=self._login_s, rate=self._rate)
         self._connections.add(connection)
         try:
-            await connection.run(self._login_s)
+            await connection.run()
         except Exception:
             log.exception("a connection failed")
         finally:
@@ -158,6 +164,20 @@ class Gateway:
         if len(self._connections) >= self._limit:
             return socket.respond(503, "This portal is full; ask for another token, or come back later.\n")
         return None
+
+
+def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Return how to speak TLS; None where no certificate is named.
+
+    Raises:
+        OSError: The files cannot be read.
+        ssl.SSLError: They are no certificate and key that belong together.
+    """
+    if cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
 
 
 def _quiet() -> logging.Logger:

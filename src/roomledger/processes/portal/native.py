@@ -6,13 +6,38 @@ import msgspec
 
 from roomledger.processes.portal import jsonrpc
 from roomledger.processes.portal.errors import APPLICATION, INVALID_PARAMS, METHOD_NOT_FOUND, Fault
-from roomledger.processes.portal.notifications import Notification, RoomClosed
-from roomledger.processes.portal.session_effects import Login, Logout, Participants, Problem, Request
+from roomledger.processes.portal.notifications import (
+    EVERYBODY,
+    Notification,
+    Permitted,
+    Presence,
+    RoomSet,
+    Said,
+)
+from roomledger.processes.portal.session_effects import (
+    Login,
+    Logout,
+    Participants,
+    Problem,
+    Refreshed,
+    RefreshTicket,
+    Relogin,
+    Request,
+    Resumption,
+    SendText,
+    Sent,
+    Value,
+)
 from roomledger.sdk.rooms import JoinedRoom, ParticipantView
+from roomledger_events.envelope import Address
+from roomledger_events.identifiers import Id
+from roomledger_events.rooms import Permission
 
 SUBPROTOCOL: Final = "roomledger.v1"
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Place = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}(\.[0-9]{1,3})?\Z")]
+_Message = Annotated[str, msgspec.Meta(max_length=65_536)]
 
 # -- Requests
 
@@ -31,6 +56,27 @@ class _Login(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return Login(self.token, self.reconnect)
 
 
+class _Relogin(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    ticket: str
+    after: _Place | None = None
+
+    def request(self) -> Request:
+        return Relogin(self.ticket, None if self.after is None else Address.parse(self.after))
+
+
+class _RefreshTicket(msgspec.Struct, forbid_unknown_fields=True):
+    def request(self) -> Request:
+        return RefreshTicket()
+
+
+class _SendText(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    to: Id
+    message: _Message
+
+    def request(self) -> Request:
+        return SendText(self.to, self.message)
+
+
 class _Logout(msgspec.Struct, forbid_unknown_fields=True):
     def request(self) -> Request:
         return Logout()
@@ -41,9 +87,14 @@ class _Participants(msgspec.Struct, forbid_unknown_fields=True):
         return Participants()
 
 
-LOGIN: Final = "login"
-_decoders: Final[dict[str, "msgspec.json.Decoder[_Login | _Logout | _Participants]"]] = {
-    LOGIN: msgspec.json.Decoder(_Login),
+LOGINS: Final = frozenset({"login", "relogin"})
+"""The methods that a connection begins with."""
+_Params = _Login | _Relogin | _RefreshTicket | _SendText | _Logout | _Participants
+_decoders: Final[dict[str, "msgspec.json.Decoder[_Params]"]] = {
+    "login": msgspec.json.Decoder(_Login),
+    "relogin": msgspec.json.Decoder(_Relogin),
+    "refresh_ticket": msgspec.json.Decoder(_RefreshTicket),
+    "text": msgspec.json.Decoder(_SendText),
     "logout": msgspec.json.Decoder(_Logout),
     "participants": msgspec.json.Decoder(_Participants),
 }
@@ -80,15 +131,52 @@ class _Present(msgspec.Struct):
     participants: tuple[ParticipantView, ...]
 
 
-def answer(id: msgspec.Raw, value: JoinedRoom | tuple[ParticipantView, ...] | None) -> bytes:  # noqa: A002  - JSON-RPC's word
-    """Return the frame that answers a request."""
+class _LoggedIn(JoinedRoom, kw_only=True, frozen=True, omit_defaults=True):
+    ticket: str | None = None
+
+
+class _Resumed(msgspec.Struct):
+    id: str
+    ticket: str | None
+    seq: str
+    missed: tuple[msgspec.Raw, ...]
+
+
+class _Ticket(msgspec.Struct):
+    ticket: str | None
+
+
+class _Stored(msgspec.Struct):
+    seq: str
+
+
+def answer(id: msgspec.Raw, value: Value, ticket: str | None = None) -> bytes:  # noqa: A002  - JSON-RPC's word
+    """Return the frame that answers a request.
+
+    Args:
+        id: The request's.
+        value: The answer.
+        ticket: The ticket that goes with it.
+    """
+    return jsonrpc.result(id, _shown(value, ticket))
+
+
+def _shown(value: Value, ticket: str | None) -> Any:  # noqa: ANN401  - whatever msgspec encodes
     match value:
         case None:
-            return jsonrpc.result(id, {})
+            return {}
         case JoinedRoom():
-            return jsonrpc.result(id, value)
+            fields = {name: getattr(value, name) for name in JoinedRoom.__struct_fields__}
+            return _LoggedIn(**fields, ticket=ticket)
+        case Resumption():
+            missed = tuple(msgspec.Raw(told.news.written(notification)) for told in value.missed)
+            return _Resumed(value.participant, ticket, str(value.seq), missed)
+        case Refreshed():
+            return _Ticket(ticket)
+        case Sent(seq):
+            return _Stored(seq)
         case participants:
-            return jsonrpc.result(id, _Present(participants))
+            return _Present(participants)
 
 
 def problem(id: msgspec.Raw, problem: Problem) -> bytes:  # noqa: A002  - as above
@@ -116,18 +204,59 @@ class _Presence(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
+class _Said(msgspec.Struct, kw_only=True):
+    sender: str = msgspec.field(name="from")
+    to: str
+    message: str
+    seq: str
+
+
+class _Permitted(msgspec.Struct):
+    participant: str
+    permission: Permission
+    seq: str
+
+
+class _Settings(msgspec.Struct):
+    name: str
+    participant_limit: int
+    views: tuple[str, ...]
+
+
+class _Changed(msgspec.Struct):
+    change: _Settings
+    seq: str
+
+
 class _Dropped(msgspec.Struct):
     reason: str
 
 
 def notification(notification: Notification) -> bytes:
-    """Return the frame that tells of what happened in the room."""
-    if isinstance(notification, RoomClosed):
-        return dropped("room_deleted")
-    told = _Presence(
-        notification.action, notification.participant, str(notification.address), notification.reason
-    )
-    return jsonrpc.notification("participant", told)
+    """Return the frame that tells of what happened in the room, to all who are told of it.
+
+    Raises:
+        ValueError: No client is told of it like this.
+    """
+    match notification:
+        case Presence(action=action, participant=who, reason=reason):
+            return jsonrpc.notification("participant", _Presence(action, who, _seq(notification), reason))
+        case Said(sender=sender, to=to, message=message):
+            # One that goes to one participant is told to nobody else.
+            to = to if to == EVERYBODY else "me"
+            told = _Said(sender=sender, to=to, message=message, seq=_seq(notification))
+            return jsonrpc.notification("text", told)
+        case Permitted(participant=whose, permission=permission):
+            return jsonrpc.notification("permission", _Permitted(whose, permission, _seq(notification)))
+        case RoomSet(settings=settings):
+            views = tuple([view.label for view in settings.views])
+            change = _Settings(settings.name, settings.participant_limit, views)
+            return jsonrpc.notification("room", _Changed(change, _seq(notification)))
+    raise ValueError(f"no client is told of {type(notification).__name__}")
+
+
+def _seq(notification: Notification) -> str:
+    return str(notification.address)
 
 
 def dropped(reason: str) -> bytes:

@@ -1,18 +1,37 @@
-"""What those who are in a room are told, as it follows from the room's events.
+"""What those who are in a room are told, as it follows from the room's events and from nothing else.
 
-ParticipantJoined    join     to everybody but the one who joined
-ParticipantLeft      leave    to those who stay; to the one who left, if the session did not ask for it: drop
-RoomDeleted          drop     to everybody
+ParticipantJoined    join         to everybody but the one who joined
+ParticipantLeft      leave        to those who stay; to the one who left, if that was not asked for: drop
+TextSent             text         to whom it goes; to all with the sender, if it goes to all
+PermissionChanged    permission   to the one whose it is
+RoomChanged          room         to everybody
+RoomDeleted          drop         to everybody
+ParticipantAway, ParticipantBack  to no client: a session learns by them where it is
+
+So what a client is told, in which order and as the how-manyth, is the same at every portal.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from roomledger.sdk.rooms import ParticipantView
 from roomledger_events.envelope import Address, Commit
-from roomledger_events.rooms import ParticipantJoined, ParticipantLeft, RoomDeleted
+from roomledger_events.rooms import (
+    ParticipantAway,
+    ParticipantBack,
+    ParticipantJoined,
+    ParticipantLeft,
+    Permission,
+    PermissionChanged,
+    RoomChanged,
+    RoomDeleted,
+    RoomSettings,
+    TextSent,
+)
+
+EVERYBODY: Final = "all"
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +52,48 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     address: Address
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody said something.
+
+    Attributes:
+        sender: Whose id it is.
+        to: A participant's id, or ``all``.
+        message: What.
+        address: Where the event stands in the log.
+    """
+
+    sender: str
+    to: str
+    message: str
+    address: Address
+
+
+class Permitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody may do was changed.
+
+    Attributes:
+        participant: Whose id it is.
+        permission: What is allowed now.
+        address: Where the event stands in the log.
+    """
+
+    participant: str
+    permission: Permission
+    address: Address
+
+
+class RoomSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of the room were replaced.
+
+    Attributes:
+        settings: As they are now.
+        address: Where the event stands in the log.
+    """
+
+    settings: RoomSettings
+    address: Address
+
+
 class RoomClosed(msgspec.Struct, frozen=True, kw_only=True):
     """The room was deleted: everybody is out.
 
@@ -43,9 +104,31 @@ class RoomClosed(msgspec.Struct, frozen=True, kw_only=True):
     address: Address
 
 
-Notification = Presence | RoomClosed
-Roster = dict[str, ParticipantView]
-"""Who is in a room, by id."""
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A session lost its connection, or has another one.
+
+    Attributes:
+        participant: Whose it is.
+        away: Whether it has none now.
+        portal: Where the connection is, or was.
+        incarnation: Which run of the portal; empty for one that was lost.
+        epoch: How many times the session has been begun or come back; 0 for one that was lost.
+        told: Up to where the client is known to have been told over a lost one; None if that is not known.
+        address: Where the event stands in the log.
+    """
+
+    participant: str
+    away: bool
+    portal: str
+    incarnation: str = ""
+    epoch: int = 0
+    told: Address | None = None
+    address: Address
+
+
+Notification = Presence | Said | Permitted | RoomSet | RoomClosed | Moved
+COUNTED: Final = (Presence, Said)
+"""What counts for clients that number what they are told: what there is of it in all versions."""
 
 
 class News:
@@ -65,30 +148,51 @@ class News:
         return known
 
 
-def take_in(commit: Commit, roster: Roster) -> list[News]:
-    """Return what a room's commit means to those who are in, and bring the roster up to it.
+def is_for(notification: Notification, participant: str) -> bool:
+    """Whether a client is told of it; what ends its session is told by that end."""
+    match notification:
+        case Presence(participant=who):
+            return who.id != participant
+        case Said(to=to):
+            return to in {EVERYBODY, participant}
+        case Permitted(participant=whose):
+            return whose == participant
+        case RoomSet():
+            return True
+    return False
 
-    Args:
-        commit: Of the room.
-        roster: Who was in before; an event names who left by id only.
-    """
-    return [News(notification) for notification in _notifications(commit, roster)]
+
+def take_in(commit: Commit) -> list[News]:
+    """Return what a commit of a room, or of its texts, means to those who are in."""
+    return [News(notification) for notification in _notifications(commit)]
 
 
-def _notifications(commit: Commit, roster: Roster) -> Iterator[Notification]:
+def _notifications(commit: Commit) -> Iterator[Notification]:
     for place, event in enumerate(commit.events):
         address = Address(commit.sequence, place)
         match event.data:
             case ParticipantJoined(participant=id_, user=user, role=role):
-                roster[id_] = who = ParticipantView(id=id_, user=user, role=role)
+                who = ParticipantView(id=id_, user=user, role=role)
                 yield Presence(action="join", participant=who, address=address)
-            case ParticipantLeft(participant=id_, reason=reason, message=message):
-                who = roster.pop(id_, ParticipantView(id=id_, user="", role=""))
+            case ParticipantLeft(participant=id_, reason=reason, message=message, user=user, role=role):
+                who = ParticipantView(id=id_, user=user, role=role)
                 yield Presence(
                     action="leave", participant=who, reason=reason, message=message, address=address
                 )
+            case TextSent(sender=sender, to=to, message=message):
+                yield Said(sender=sender, to=to, message=message, address=address)
+            case PermissionChanged(participant=id_, permission=permission):
+                yield Permitted(participant=id_, permission=permission, address=address)
+            case RoomChanged(settings=settings):
+                yield RoomSet(settings=settings, address=address)
             case RoomDeleted():
-                roster.clear()
                 yield RoomClosed(address=address)
+            case ParticipantAway(participant=id_, portal=portal, told=told):
+                known = Address.parse(told) if told else None
+                yield Moved(participant=id_, away=True, portal=portal, told=known, address=address)
+            case ParticipantBack(participant=id_, portal=portal, incarnation=run, epoch=epoch):
+                yield Moved(
+                    participant=id_, away=False, portal=portal, incarnation=run, epoch=epoch, address=address
+                )
             case _:
                 pass

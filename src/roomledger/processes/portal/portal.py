@@ -8,25 +8,32 @@ import structlog
 from nats.aio.client import Client
 
 from roomledger.event_store.store import EventStore
-from roomledger.processes.portal.departures import Departures
 from roomledger.processes.portal.entrance import Entrance
-from roomledger.processes.portal.gateway import Gateway
+from roomledger.processes.portal.errands import Errands
+from roomledger.processes.portal.gateway import Gateway, tls_context
+from roomledger.processes.portal.inquiries import Inquiries
 from roomledger.processes.portal.lobby import Lobby
+from roomledger.processes.portal.return_desk import ReturnDesk
 from roomledger.processes.portal.room_feed import RoomFeeds
+from roomledger.processes.portal.session import Here
 from roomledger.processes.portal.whereabouts import Whereabouts
+from roomledger.runtime.ending import end
+from roomledger.runtime.ticket_keys import TicketKeys
 from roomledger.runtime.token_keys import TokenKeys
 from roomledger.sdk.cluster import Cluster
 from roomledger.sdk.former import end_former
 from roomledger.sdk.rooms import Conference, Controller
-from roomledger.sdk.worker import Worker
+from roomledger.sdk.worker import DrainEnded, MoveTasks, Worker
 from roomledger.settings import Settings
-from roomledger_events.identifiers import new_secret_id
+from roomledger_events.identifiers import new_id, new_secret_id
 from roomledger_events.workers import WorkerInfo
 
 PURPOSE: Final = "portal"
 MAX_LOAD: Final = 0.9
 NODE_S: Final = 2.5
 """How long a conference worker has to find a node for a room, before it is looked for anew."""
+INCARNATION: Final = "incarnation"
+"""The property of its worker by which rooms know whether a run of the portal is over."""
 FAREWELL_S: Final = 3.0
 """How long `Portal.stop` waits for rooms to be told who left."""
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  - recognized, not bound
@@ -42,6 +49,10 @@ class Portal:
         broker: A connection of its own.
         store: The log, on that connection.
 
+    Raises:
+        OSError: The certificate cannot be read.
+        ssl.SSLError: It is none.
+
     Attributes:
         id: Its worker's id.
         port: Where it listens, once it is started.
@@ -50,21 +61,29 @@ class Portal:
 
     def __init__(self, settings: Settings, broker: Client, store: EventStore) -> None:
         self.id = settings.worker_id or f"portal-{new_secret_id()[:8]}"
+        self.here = Here(self.id, new_id())
         self.port = 0
         self.url = ""
         self._settings = settings
         self._broker = broker
+        self._store = store
         self._cluster = Cluster(broker, actor=f"portal:{self.id}")
         self._keys = TokenKeys(broker, settings)
+        self._ticket_keys = TicketKeys(broker, settings)
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._feeds = RoomFeeds(store, self._fail)
         self._gateway = Gateway(
             login_s=settings.login_timeout_ms / 1000,
             max_message=settings.max_message_bytes,
             limit=settings.portal_connections,
+            rate=settings.client_rate,
+            tls=tls_context(settings.portal_tls_cert, settings.portal_tls_key),
+            origins=settings.portal_origins,
         )
         self._worker: Worker | None = None
-        self._departures: Departures | None = None
+        self._errands: Errands | None = None
+        self._lobby: Lobby | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def connections(self) -> int:
@@ -80,30 +99,37 @@ class Portal:
             Refusal: The cluster does not take it.
         """
         await self._keys.load()
+        await self._ticket_keys.load()
         settings = self._settings
         self.port = await self._gateway.bind(settings.host, settings.portal_port)
         try:
             host = self._host()
-            self.url = f"ws://{f'[{host}]' if ':' in host else host}:{self.port}/"
+            scheme = "ws" if settings.portal_tls_cert is None else "wss"
+            self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
             self._worker = Worker(
                 self._cluster, purpose=PURPOSE, worker=self.id, info=self._info(host), load=self._load
             )
-            await self._gateway.open(self._furnish(self._worker))
+            self._lobby = self._furnish(self._worker)
             await end_former(self._cluster, purpose=PURPOSE, worker=self.id)
+            await self._gateway.open(self._lobby)
             await self._worker.start()
+            self._listening = asyncio.create_task(self._listen(self._worker), name=f"news of {self.id}")
         except BaseException:
             await self._gateway.stop()
             raise
         log.info("the portal serves", worker=self.id, url=self.url)
 
     async def stop(self) -> None:
-        """Close all connections, tell the rooms who left, and quit the cluster."""
+        """Close all connections, tell the rooms who left or waits, and quit the cluster."""
         await self._gateway.stop()
+        if self._lobby is not None:
+            await self._lobby.close()
         await self._feeds.close()
-        if self._departures is not None:
-            await self._departures.finish(FAREWELL_S)
+        if self._errands is not None:
+            await self._errands.finish(FAREWELL_S)
         if self._worker is not None:
             await self._worker.stop()
+        await end(self._listening)
 
     async def failed(self) -> BaseException:
         """Return what ended the portal that it cannot mend: the log is not the one that it followed."""
@@ -114,15 +140,44 @@ class Portal:
         controller = Controller(self._broker, actor=actor)
         conference = Conference(self._broker, actor=actor, time_limit=NODE_S)
         whereabouts = Whereabouts(self._cluster, conference)
-        self._departures = Departures(whereabouts, controller, worker)
+        inquiries = Inquiries(whereabouts)
+        settings = self._settings
+        self._errands = Errands(
+            whereabouts, controller, worker, self.here, grace_ms=settings.reconnection_timeout_ms
+        )
+        desk = ReturnDesk(
+            self._ticket_keys,
+            inquiries,
+            controller,
+            self._store,
+            self.here,
+            life_ms=settings.ticket_life_ms,
+        )
         return Lobby(
-            entrance=Entrance(self._keys, whereabouts, controller, self.id),
+            here=self.here,
+            entrance=Entrance(self._keys, inquiries, controller, self.here),
+            desk=desk,
             feeds=self._feeds,
-            departures=self._departures,
-            whereabouts=whereabouts,
+            errands=self._errands,
+            inquiries=inquiries,
             controller=controller,
             worker=worker,
         )
+
+    async def _listen(self, worker: Worker) -> None:
+        """Act on what the cluster says to its worker.
+
+        A task that is another worker's now needs nothing: the room tells where its session is. Nor does
+        having been given up: a room that found somebody away is told by the session that it is there.
+        """
+        async for news in worker:
+            if self._lobby is None:
+                continue
+            if isinstance(news, MoveTasks):
+                self._lobby.emptying = True
+                self._gateway.empty("the portal is being emptied")
+            elif isinstance(news, DrainEnded):
+                self._lobby.emptying = False
 
     def _host(self) -> str:
         """Return the host that clients are told."""
@@ -134,8 +189,9 @@ class Portal:
             ip=host,
             hostname=self._settings.advertise,
             port=self.port,
+            secure=self._settings.portal_tls_cert is not None,
             max_load=MAX_LOAD,
-            properties={"url": self.url},
+            properties={"url": self.url, INCARNATION: self.here.incarnation},
         )
 
     def _load(self) -> float:

@@ -1,7 +1,8 @@
 """What happens in a room, told to all of its participants who are here: one follower of the log for a room.
 
-Everybody gets exactly what came after the own join. The follower starts at the first one's join; whoever
-comes later gets what it has missed from the last commits, which are kept for a while, or else from the log.
+Everybody gets exactly what came after the own join, or after what the own return was answered with. The
+follower starts with the first one; whoever comes later gets what it has missed from the last commits, which
+are kept for a while, or else from the log.
 """
 
 import asyncio
@@ -14,9 +15,8 @@ import structlog
 
 from roomledger.event_store.errors import LogUnavailable
 from roomledger.event_store.store import EventStore
-from roomledger.processes.portal.notifications import News, Roster, take_in
+from roomledger.processes.portal.notifications import News, take_in
 from roomledger.runtime.ending import end
-from roomledger.sdk.rooms import JoinedRoom
 from roomledger_events.envelope import Address
 from roomledger_events.subjects import Boundary, Kind
 
@@ -32,20 +32,33 @@ class _Told(NamedTuple):
     news: list[News]
 
 
-class _Listener:
-    """One participant.
+class Listener:
+    """One participant who is told.
 
     Args:
-        joined: The answer to its join.
+        feed: Tells it.
+        participant: Who it is.
+        since: It is told of what comes after this.
         tell: Takes what it is told.
     """
 
-    def __init__(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
-        self.since = Address.parse(joined.seq)
+    __slots__ = ("_feed", "_late", "_participant", "_tell", "catching_up", "since")
+
+    def __init__(
+        self, feed: "RoomFeed", participant: str, since: Address, tell: Callable[[News], None]
+    ) -> None:
+        self.since = since
         self.catching_up: asyncio.Task[None] | None = None
-        self._participant = joined.id
+        self._feed = feed
+        self._participant = participant
         self._tell = tell
         self._late: list[_Told] = []
+
+    def stop(self) -> None:
+        """Be told no more."""
+        if self.catching_up is not None:
+            self.catching_up.cancel()
+        self._feed.remove(self)
 
     def hear(self, told: _Told) -> None:
         """Take a commit that the follower has come to."""
@@ -55,7 +68,7 @@ class _Listener:
             self._late.append(told)
 
     def take(self, told: _Told) -> None:
-        """Tell what a commit means, as far as it came after the join."""
+        """Tell what a commit means, as far as it came after what is known."""
         if told.sequence < self.since.sequence:
             return
         for each in told.news:
@@ -81,15 +94,23 @@ class RoomFeed:
         store: The log.
         room: Which room.
         failed: Told if the log cannot be followed any more.
+        deserted: Told when nobody listens any more.
     """
 
-    def __init__(self, store: EventStore, room: str, failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        room: str,
+        failed: Callable[[Exception], None],
+        deserted: Callable[["RoomFeed"], None],
+    ) -> None:
         self.room = room
         self._store = store
-        self._only = (Boundary(Kind.ROOM, room),)
+        self._only = (Boundary(Kind.ROOM, room), Boundary(Kind.TEXT, room))
         self._failed = failed
-        self._listeners: dict[str, _Listener] = {}
-        self._roster: Roster = {}
+        self._deserted = deserted
+        # In the order of their coming; a set would tell them in another.
+        self._listeners: dict[Listener, None] = {}
         self._recent: deque[_Told] = deque()
         self._kept = 0
         self._complete_from = 0
@@ -101,30 +122,31 @@ class RoomFeed:
         """Whether anybody listens."""
         return bool(self._listeners)
 
-    def add(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
-        """Tell a participant of all that came and comes after its join."""
-        listener = _Listener(joined, tell)
-        self._listeners[joined.id] = listener
+    def add(self, participant: str, after: Address, tell: Callable[[News], None]) -> Listener:
+        """Tell a participant of all that came and comes after an address in the log."""
+        listener = Listener(self, participant, after, tell)
+        self._listeners[listener] = None
         since = listener.since.sequence
         if self._following is None:
-            self._roster = _roster(joined)
             self._complete_from, self._position = since, since - 1
             self._following = asyncio.create_task(self._follow(since), name=f"feed of {self.room}")
         elif since > self._position:
-            pass  # the follower comes to its join by itself
+            pass  # the follower comes there by itself
         elif since >= self._complete_from:
             for told in self._recent:
                 listener.take(told)
         else:
             listener.catching_up = asyncio.create_task(
-                self._catch_up(listener, _roster(joined), self._position), name=f"catching up in {self.room}"
+                self._catch_up(listener, self._position), name=f"catching up in {self.room}"
             )
+        return listener
 
-    def remove(self, participant: str) -> None:
-        """Tell a participant no more."""
-        listener = self._listeners.pop(participant, None)
-        if listener is not None and listener.catching_up is not None:
-            listener.catching_up.cancel()
+    def remove(self, listener: Listener) -> None:
+        """Tell a participant no more; the last one in a room takes the follower along."""
+        if listener in self._listeners:
+            del self._listeners[listener]
+            if not self._listeners:
+                self._deserted(self)
 
     async def close(self) -> None:
         """Follow the room no more."""
@@ -134,12 +156,12 @@ class RoomFeed:
         try:
             async with contextlib.aclosing(self._store.follow(self._only, start=start)) as commits:
                 async for commit in commits:
-                    told = _Told(commit.sequence, take_in(commit, self._roster))
+                    told = _Told(commit.sequence, take_in(commit))
                     self._position = commit.sequence
                     if not told.news:
                         continue
                     self._keep(told)
-                    for listener in list(self._listeners.values()):
+                    for listener in list(self._listeners):
                         listener.hear(told)
         except Exception as error:
             log.exception("a room cannot be followed any more", room=self.room)
@@ -153,7 +175,7 @@ class RoomFeed:
             self._kept -= len(oldest.news)
             self._complete_from = oldest.sequence + 1
 
-    async def _catch_up(self, listener: _Listener, roster: Roster, until: int) -> None:
+    async def _catch_up(self, listener: Listener, until: int) -> None:
         """Tell a participant from the log what the follower had passed already when it came."""
         start = listener.since.sequence
         while start <= until:
@@ -162,17 +184,13 @@ class RoomFeed:
                     self._store.read(self._only, start=start, until=until)
                 ) as commits:
                     async for commit in commits:
-                        listener.take(_Told(commit.sequence, take_in(commit, roster)))
+                        listener.take(_Told(commit.sequence, take_in(commit)))
                         start = commit.sequence + 1
                 break
             except LogUnavailable as error:
                 log.warning("a participant cannot be told what it missed yet", room=self.room, why=str(error))
                 await asyncio.sleep(_PAUSE_S)
         listener.caught_up()
-
-
-def _roster(joined: JoinedRoom) -> Roster:
-    return {who.id: who for who in joined.room.participants}
 
 
 class RoomFeeds:
@@ -199,22 +217,17 @@ class RoomFeeds:
         self._feeds.clear()
         await asyncio.gather(*self._closing)
 
-    def add(self, joined: JoinedRoom, tell: Callable[[News], None]) -> None:
-        """Tell a participant of all that came and comes after its join."""
-        room = joined.room.id
+    def add(self, room: str, participant: str, after: Address, tell: Callable[[News], None]) -> Listener:
+        """Tell a participant of all that came and comes after an address in the log."""
         feed = self._feeds.get(room)
         if feed is None:
-            feed = self._feeds[room] = RoomFeed(self._store, room, self._failed)
-        feed.add(joined, tell)
+            feed = self._feeds[room] = RoomFeed(self._store, room, self._failed, self._forget)
+        return feed.add(participant, after, tell)
 
-    def remove(self, room: str, participant: str) -> None:
-        """Tell a participant no more; the last one in a room takes the follower along."""
-        feed = self._feeds.get(room)
-        if feed is None:
-            return
-        feed.remove(participant)
-        if not feed.is_heard:
-            self._close(self._feeds.pop(room))
+    def _forget(self, feed: RoomFeed) -> None:
+        if self._feeds.get(feed.room) is feed:
+            del self._feeds[feed.room]
+            self._close(feed)
 
     def _close(self, feed: RoomFeed) -> None:
         closing = asyncio.create_task(feed.close(), name=f"end of the feed of {feed.room}")
