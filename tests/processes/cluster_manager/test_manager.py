@@ -159,6 +159,28 @@ async def test_a_worker_that_is_there_is_told_what_others_have_picked_up(cluster
     assert (await manager.keep_alive("w2")).released == ("t1",)
 
 
+async def test_more_tasks_than_a_commit_holds_are_picked_up_at_once(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    await cluster.worker("portal", "w2")
+    manager = cluster.cluster()
+    tasks = tuple(f"t{number}" for number in range(6_000))
+    assert await manager.pick_up_tasks("w1", tasks) == ()
+    assert await manager.get_tasks("w1") == tasks
+    assert await manager.pick_up_tasks("w1", tasks) == ()
+    assert (await cluster.types(Kind.SCHEDULER, "portal")).count("TaskPickedUp") == 6_000
+
+
+async def test_of_too_many_tasks_for_one_request_none_is_picked_up(cluster: TestCluster) -> None:
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    manager = cluster.cluster()
+    with pytest.raises(Refusal) as refused:
+        await manager.pick_up_tasks("w1", tuple(f"t{number}" for number in range(10_001)))
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert await manager.get_tasks("w1") == ()
+
+
 async def test_a_request_sent_again_gets_the_first_answer(cluster: TestCluster) -> None:
     await cluster.manager()
     await cluster.worker("portal", "w1")

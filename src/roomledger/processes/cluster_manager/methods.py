@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 
+import msgspec
+
 from roomledger.domain import membership, placement
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.explanation import Explanation
@@ -27,6 +29,8 @@ Value = TypeVar("Value")
 _ANY: Final = Preference()
 _ANY_ASKED: Final = PreferenceArgument()
 _NOTHING: Final = Nothing()
+TOGETHER: Final = 200
+"""The most tasks that are picked up by one commit, which is limited."""
 _HEARD: Final = Meta(actor="worker")
 
 
@@ -137,8 +141,22 @@ class _Methods:
 
     # -- Tasks
 
-    def pick_up_tasks(self, request: cluster.PickUpTasks, meta: Meta) -> Deciding:
+    def pick_up_tasks(self, request: cluster.PickUpTasks, meta: Meta) -> "asyncio.Future[Any]":
+        if len(request.tasks) > TOGETHER:
+            return asyncio.ensure_future(self._pick_up_many(request, meta))
         return self._of(request.worker, placement.PickUpTasks(request.worker, request.tasks), meta)
+
+    async def _pick_up_many(self, request: cluster.PickUpTasks, meta: Meta) -> Answer:
+        """Pick up more tasks than go into one commit; who asks again after a failure has the rest done."""
+        deciding = []
+        for start in range(0, len(request.tasks), TOGETHER):
+            command = placement.PickUpTasks(request.worker, request.tasks[start : start + TOGETHER])
+            part = None if meta.command is None else f"{meta.command}/{start}"
+            named = msgspec.structs.replace(meta, command=part, causation=meta.causation or meta.command)
+            deciding.append(self._of(request.worker, command, named))
+        answers: list[Answer] = await asyncio.gather(*deciding)
+        released = [task for answer in answers for task in answer.value.released]
+        return Answer(placement.PickedUp(tuple(released)), answers[-1].address)
 
     def lay_down_task(self, request: cluster.OfWorkerAndTask, meta: Meta) -> "asyncio.Future[Any]":
         return self._of_known(request.worker, placement.LayDownTask(request.worker, request.task), meta)
