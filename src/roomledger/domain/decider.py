@@ -74,6 +74,8 @@ class Decider(Generic[State, Command]):
             is refused without a trace.
         deadline: The earliest moment at which the state has something to do by itself, or None.
         due: The commands that are due at a moment, in order of their deadlines, bounded in number.
+        again: What a command was answered that has led to these events, as far as they tell; None to have it
+            decided anew.
     """
 
     initial: Callable[[], State]
@@ -81,3 +83,4 @@ class Decider(Generic[State, Command]):
     decide: Callable[[State, Command, Context], Decision]
     deadline: Callable[[State], datetime | None] = lambda _: None
     due: Callable[[State, datetime], Sequence[Command]] = lambda _state, _now: ()
+    again: Callable[[State, Command, Sequence[Event]], Decision | None] = lambda *_: None

@@ -47,11 +47,12 @@ from roomledger.domain.room_commands import (
 from roomledger.domain.room_settings import checked
 from roomledger.domain.room_state import Controller, RoomState, evolve
 from roomledger.domain.roster import Participant
-from roomledger_events.envelope import Payload
+from roomledger_events.envelope import Event, Payload
 from roomledger_events.identifiers import check_id
 from roomledger_events.rooms import (
     ControllerReleased,
     ControllerTakenOver,
+    JoinRefused,
     Media,
     ParticipantAway,
     ParticipantBack,
@@ -311,6 +312,16 @@ def _decide(state: RoomState, command: RoomCommand, context: Context) -> Decisio
     return _RULES[type(command)](state, command, context)
 
 
+def _again(_: RoomState, command: RoomCommand, events: Sequence[Event]) -> Decision | None:
+    """Return what a command was answered that has led to these events; None to have it decided anew."""
+    last = events[-1].data
+    if isinstance(command, Leave | Drop) and isinstance(last, ParticipantLeft):
+        return Decision(answer=True)
+    if isinstance(command, Join) and isinstance(last, JoinRefused):
+        return Decision(refusal=Refusal(Code(last.reason), f"it was refused: {last.reason}"))
+    return None
+
+
 # -- Deadlines
 
 
@@ -333,7 +344,7 @@ def room_decider(release_after: timedelta = RELEASE_AFTER) -> Decider[RoomState,
             commands.append(ReleaseController(state.controller.node))
         return commands
 
-    return Decider(initial=RoomState, evolve=evolve, decide=_decide, deadline=deadline, due=due)
+    return Decider(RoomState, evolve, _decide, deadline, due, _again)
 
 
 ROOM: Final = room_decider()

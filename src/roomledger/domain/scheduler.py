@@ -10,6 +10,7 @@ from typing import Any, Final
 from roomledger.domain import membership, placement
 from roomledger.domain.candidates import Candidates
 from roomledger.domain.decider import Context, Decider, Decision
+from roomledger.domain.first_answers import again
 from roomledger.domain.membership import Command
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.scheduler_state import SchedulerState
@@ -67,7 +68,7 @@ def SCHEDULER(settings: PurposeSettings) -> Decider[SchedulerState, Command]:  #
     def initial() -> SchedulerState:
         return SchedulerState(settings, Candidates(settings))
 
-    return Decider(initial, evolve, decide, deadline, due)
+    return Decider(initial, evolve, decide, deadline, due, again)
 
 
 def evolve(state: SchedulerState, event: Event) -> SchedulerState:

@@ -35,6 +35,14 @@ class Answered:
         self._by_command.pop(command, None)
         self._by_command[command] = (now + REMEMBERED_S, answer)
 
+    def sequences(self) -> dict[str, int]:
+        """Return the commit that each given answer reflects."""
+        return {
+            command: answer.result().sequence
+            for command, (_, answer) in self._by_command.items()
+            if answer.done() and not answer.cancelled() and answer.exception() is None
+        }
+
     def forget(self, command: str | None) -> None:
         """Drop the answer to a command that may be tried again."""
         if command is not None:

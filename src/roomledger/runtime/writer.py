@@ -28,6 +28,7 @@ from roomledger.event_store.errors import Conflict, LogFull, LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.answered import Answered
 from roomledger.runtime.commands import TIMER, Answer, Meta, Query, Waiting
+from roomledger.runtime.earlier import REMEMBERED, Earlier
 from roomledger.runtime.errors import Deposed
 from roomledger_events.envelope import MAX_EVENTS, Address, Commit, CommitTooLarge, Draft, Event
 from roomledger_events.identifiers import new_id
@@ -106,6 +107,8 @@ class Writer(Generic[State, Command]):
         self._caught_up: list[asyncio.Future[None]] = []
         self._looks: list[tuple[Callable[[State, int, int], Any], asyncio.Future[Any]]] = []
         self._answered = Answered()
+        self._earlier = Earlier()
+        self._asking: set[asyncio.Task[None]] = set()
         self._unavailable: Refusal | None = Refusal(Code.NOT_READY, f"{boundary} is not being decided here")
 
     @property
@@ -130,8 +133,13 @@ class Writer(Generic[State, Command]):
             answer.set_exception(Refusal(Code.BUSY, f"{len(self._queue)} commands wait for {self.boundary}"))
         else:
             self._answered.remember(meta.command, answer)
-            self._queue.append(Waiting(command, meta, answer))
-            self._wake.set()
+            waiting = Waiting(command, meta, answer)
+            sequence = self._earlier.get(meta.command)
+            if sequence is None:
+                self._queue.append(waiting)
+                self._wake.set()
+            else:
+                self._begin_answering_again(waiting, sequence)
         return answer
 
     def notice(self, boundary: Boundary, sequence: int) -> None:
@@ -165,17 +173,23 @@ class Writer(Generic[State, Command]):
         self._wake.set()
         return seen
 
+    def commands(self) -> dict[str, int]:
+        """Return which commit each command led to that may be asked for again."""
+        return self._earlier.known() | self._answered.sequences()
+
     # -- Becoming the writer
 
-    def adopt(self, state: State, *, expected: int, basis: int) -> None:
+    def adopt(self, state: State, *, expected: int, basis: int, earlier: Earlier | None = None) -> None:
         """Start from a state that somebody folded already.
 
         Args:
             state: It belongs to the writer from now on.
             expected: The last sequence of the boundary in it.
             basis: The last sequence of the log in it.
+            earlier: The commands that have been carried out up to there.
         """
         self.state, self._expected, self.basis = state, expected, basis
+        self._earlier = earlier or Earlier()
         self._read_to, self._last_beside = basis, 0
 
     async def load(self) -> None:
@@ -415,6 +429,7 @@ class Writer(Generic[State, Command]):
         # Not from the basis on: a commit of our own may stand behind one of another's that was not read yet.
         start = self._read_to + 1
         async for commit in self._store.read(self._read_from, start=start, until=head.sequence):
+            self._earlier.note(commit)
             if self._is_taken_in(commit):
                 continue
             for event in commit.events:
@@ -475,6 +490,45 @@ class Writer(Generic[State, Command]):
             raise Deposed(self.boundary)
 
     # -- Answers
+
+    def _begin_answering_again(self, waiting: Waiting, sequence: int) -> None:
+        asking = asyncio.create_task(self._answer_again(waiting, sequence), name="giving the first answer")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _answer_again(self, waiting: Waiting, sequence: int) -> None:
+        """Answer a command that another writer has carried out as that one did; or have it decided."""
+        try:
+            told = await self._first_answer(waiting, sequence)
+        except LogUnavailable as error:
+            self._refuse(waiting, Refusal(Code.LOG_UNAVAILABLE, str(error)))
+            return
+        if waiting.answer.done():
+            return
+        if self._unavailable is not None:
+            self._refuse(waiting, self._unavailable)
+        elif told is None:
+            self._queue.append(waiting)
+            self._wake.set()
+        elif isinstance(told, Refusal):
+            self._refuse(waiting, told)
+        else:
+            waiting.answer.set_result(told)
+
+    async def _first_answer(self, waiting: Waiting, sequence: int) -> Answer | Refusal | None:
+        async for commit in self._store.read(self._read_from, start=sequence, until=sequence):
+            caused = [
+                (place, event)
+                for place, event in enumerate(commit.events)
+                if event.causationid == waiting.meta.command
+            ]
+            if not caused or commit.time < self._clock() - REMEMBERED:
+                return None
+            first = self._decider.again(self.state, waiting.command, [event for _, event in caused])
+            if first is None or first.refusal is not None:
+                return None if first is None else first.refusal
+            return Answer(first.answer, Address(sequence, caused[-1][0]))
+        return None
 
     def _refuse(self, waiting: Waiting, refusal: Refusal) -> None:
         if refusal.retry_after_ms is not None:

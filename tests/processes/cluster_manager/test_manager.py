@@ -190,6 +190,41 @@ async def test_a_request_sent_again_gets_the_first_answer(cluster: TestCluster) 
     assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize("from_snapshot", [True, False])
+async def test_a_request_sent_again_to_the_next_manager_gets_the_first_answer(
+    cluster: TestCluster, *, from_snapshot: bool
+) -> None:
+    first = await cluster.manager()
+    await cluster.worker("portal", "w1", capacity=Capacity(isps=("a",)))
+    manager = cluster.cluster()
+    wish, asked = Preference(isp="a"), [RequestMeta(command=new_id()) for _ in range(4)]
+    reserved = await manager.schedule("portal", "t1", wish, reserve_ms=5_000, meta=asked[0])
+    extended = await manager.schedule("portal", "t1", wish, reserve_ms=9_000, meta=asked[1])
+    with pytest.raises(Refusal) as refused:
+        await manager.schedule("portal", "t2", Preference(isp="b"), meta=asked[2])
+    await manager.pick_up_tasks("w1", ("t1",))
+    await manager.lay_down_task("w1", "t1", meta=asked[3])
+    await manager.pick_up_tasks("w1", ("t1",))
+    if from_snapshot:
+        await first.stop()
+    else:
+        assert first._running is not None
+        first._running.cancel()  # as a crash does, it keeps no snapshot
+        await until(first._running.done)
+    await cluster.manager()
+    await cluster.worker("portal", "w2", capacity=Capacity(isps=("b",)))
+    before = await cluster.types(Kind.SCHEDULER, "portal")
+    assert await manager.schedule("portal", "t1", wish, reserve_ms=99_000, meta=asked[0]) == reserved
+    assert await manager.schedule("portal", "t1", wish, reserve_ms=99_000, meta=asked[1]) == extended
+    await manager.lay_down_task("w1", "t1", meta=asked[3])
+    assert (await manager.get_scheduled("portal", "t1")).state == "running"
+    assert await cluster.types(Kind.SCHEDULER, "portal") == before
+    if not from_snapshot:  # what is kept of refusals is the log
+        with pytest.raises(Refusal) as again:
+            await manager.schedule("portal", "t2", Preference(isp="b"), meta=asked[2])
+        assert again.value.code is refused.value.code is Code.NO_MATCH
+
+
 @pytest.mark.parametrize(
     ("method", "body"),
     [

@@ -16,7 +16,7 @@ INFO = WorkerInfo(ip="127.0.0.1", max_load=0.9)
 def taken(worker: str = "w1", settings: PurposeSettings = SETTINGS) -> Taken:
     decider = SCHEDULER(settings)
     joined = WorkerJoined(worker=worker, purpose="portal", info=INFO)
-    return Taken(freeze(decider.evolve(decider.initial(), event(joined, worker))), 1, 1)
+    return Taken(freeze(decider.evolve(decider.initial(), event(joined, worker))), 1, 1, {})
 
 
 async def snapshots(cluster: TestCluster) -> Snapshots:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from roomledger.domain.errors import Refusal
+from roomledger.runtime.calls import RequestMeta
+from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import Boundary, Kind
 from tests.support.nats import NatsServer, until
 from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, Callers, check, disturb, managed
@@ -50,6 +52,34 @@ async def test_reservations_run_out_at_their_time_though_all_managers_were_kille
     assert min(outlived.late) >= 0
     assert max(outlived.late) < 0.5
     assert outlived.picks == outlived.foretold
+
+
+async def test_the_first_answer_is_given_again_though_who_gave_it_was_killed(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with managed(access(nats_server), tmp_path, SETTINGS, count=2) as cluster:
+        await cluster.join(PURPOSE, ("w0", "w1", "w2"))
+        watching = asyncio.create_task(cluster.watch())
+        await until(lambda: bool(cluster.taken_over))
+        asked = {f"t{number}": RequestMeta(command=new_id()) for number in range(100)}
+        first = {
+            task: await cluster.calls.schedule(PURPOSE, task, reserve_ms=60_000, meta=meta)
+            for task, meta in asked.items()
+        }
+        await cluster.managers.end(cluster.active, signal.SIGKILL)
+        await until(lambda: len(cluster.taken_over) > 1, seconds=10)
+        again = {
+            task: await cluster.calls.schedule(PURPOSE, task, reserve_ms=90_000, meta=meta)
+            for task, meta in asked.items()
+        }
+        watching.cancel()
+        assert again == first
+        types = [
+            event.type
+            for commit in await cluster.commits(Boundary(Kind.SCHEDULER, PURPOSE))
+            for event in commit.events
+        ]
+        assert (types.count("WorkerReserved"), types.count("ReservationExtended")) == (100, 0)
 
 
 async def test_a_burst_is_spread_though_the_workers_report_what_they_had_long_before(

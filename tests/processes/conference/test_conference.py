@@ -5,10 +5,12 @@ import pytest
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.room import ROOM
 from roomledger.domain.room_commands import CreateRoom, DeleteRoom
+from roomledger.runtime.calls import RequestMeta
 from roomledger.runtime.commands import Meta
 from roomledger.runtime.deciding import decide_once
 from roomledger.sdk.cluster import TaskView
 from roomledger.sdk.rooms import Conference, Controller, MediaWish, PermissionWish
+from roomledger_events.identifiers import new_id
 from roomledger_events.rooms import Media, ParticipantLeft, Permission, RoomSettings
 from roomledger_events.subjects import Boundary, Kind
 from tests.support.cluster import PRESENTER, TestCluster
@@ -411,3 +413,27 @@ async def test_a_room_that_is_another_workers_now_is_let_go_of(cluster: TestClus
         worker="another", state="running"
     )
     assert [each.id for each in await rooms.get_participants(node, "r2")] == ["in-r2"]
+
+
+async def test_a_request_sent_again_to_the_next_controller_gets_the_first_answer(
+    cluster: TestCluster,
+) -> None:
+    await cluster.manager()
+    first = await cluster.conference()
+    await cluster.room("r1", limit=2)
+    for user in ("ada", "bob"):
+        await join(cluster, "r1", await cluster.token("r1"), user)
+    token = await cluster.token("r1")
+    node, rooms = await controller(cluster, "r1")
+    joining, dropping = RequestMeta(command=new_id()), RequestMeta(command=new_id())
+    with pytest.raises(Refusal, match="seats"):
+        await rooms.join(node, "r1", token, participant="carl", portal="p1", meta=joining)
+    dropped = await rooms.drop(node, "r1", "ada", reason="enough", meta=dropping)
+    await first.stop()
+    await cluster.conference()
+    node, rooms = await controller(cluster, "r1")
+    assert await rooms.drop(node, "r1", "ada", reason="enough", meta=dropping) == dropped
+    with pytest.raises(Refusal) as refused:
+        await rooms.join(node, "r1", token, participant="carl", portal="p1", meta=joining)
+    assert refused.value.code is Code.ROOM_FULL
+    await rooms.join(node, "r1", token, participant="carl", portal="p1")

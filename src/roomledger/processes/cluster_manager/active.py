@@ -182,7 +182,7 @@ class Active:
             also=(Boundary(Kind.LOAD, purpose),),
             owns=owns,
         )
-        writer.adopt(followed.state, expected=followed.sequence, basis=sequence)
+        writer.adopt(followed.state, expected=followed.sequence, basis=sequence, earlier=followed.earlier)
         command = TakeOver(manager=self._manager, settings=self._settings(purpose))
         await writer.take_over(command, Meta(actor=f"manager:{self._manager}"))
         epoch = writer.state.epoch

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from roomledger.domain.decider import Decider
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger.event_store.store import EventStore
+from roomledger.runtime.earlier import Earlier
 from roomledger.runtime.ending import end
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import ANY, Boundary, Kind
@@ -24,11 +25,13 @@ class Followed:
         state: What the log has led to.
         sequence: The last sequence of the purpose's boundary in it.
         basis: Up to where of the log nothing of the purpose is to be taken in any more.
+        earlier: The commands that were carried out.
     """
 
     state: SchedulerState
     sequence: int = 0
     basis: int = 0
+    earlier: Earlier = field(default_factory=Earlier)
 
 
 class Following:
@@ -92,6 +95,7 @@ class Following:
         self.sequence = commit.sequence
         if commit.sequence <= followed.basis:
             return
+        followed.earlier.note(commit)
         for event in commit.events:
             followed.state = decider.evolve(followed.state, event)
         if commit.boundary.kind is Kind.SCHEDULER:

@@ -17,7 +17,7 @@ from roomledger.domain.scheduler_snapshot import freeze
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger.event_store.errors import Conflict, EventStoreError, LogUnavailable
 from roomledger.event_store.store import Bookmark, EventStore
-from roomledger.processes.cluster_manager.active import Active
+from roomledger.processes.cluster_manager.active import Active, Desk
 from roomledger.processes.cluster_manager.following import Following
 from roomledger.processes.cluster_manager.lease import Lease
 from roomledger.processes.cluster_manager.methods import methods
@@ -193,7 +193,7 @@ class ClusterManager:
     async def _look(self, active: Active) -> "_Looked":
         """Return what the log has led to; each purpose is looked at when it is its turn."""
         bookmark = await self._snapshots.bookmark()
-        taken = {purpose: await desk.writer.at_rest(_taken) for purpose, desk in active.desks.items()}
+        taken = {purpose: await _taken(desk) for purpose, desk in active.desks.items()}
         return _Looked(bookmark, taken)
 
     def _settings_of(self, purpose: str) -> PurposeSettings:
@@ -203,5 +203,8 @@ class ClusterManager:
         return SCHEDULER(self._purpose(purpose))
 
 
-def _taken(state: SchedulerState, sequence: int, basis: int) -> Taken:
-    return Taken(freeze(state), sequence, basis)
+async def _taken(desk: Desk) -> Taken:
+    def take(state: SchedulerState, sequence: int, basis: int) -> Taken:
+        return Taken(freeze(state), sequence, basis, desk.writer.commands())
+
+    return await desk.writer.at_rest(take)

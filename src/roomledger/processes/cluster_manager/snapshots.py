@@ -20,6 +20,7 @@ from roomledger.domain.scheduler_snapshot import SchedulerSnapshot, thaw
 from roomledger.event_store.errors import EventStoreError
 from roomledger.event_store.store import Bookmark, EventStore, check
 from roomledger.processes.cluster_manager.following import Followed
+from roomledger.runtime.earlier import Earlier
 
 NAME: Final = "cluster-manager"
 EVERY_EVENTS: Final = 50_000
@@ -38,11 +39,13 @@ class Taken(NamedTuple):
         state: What the log has led to.
         sequence: The last sequence of the purpose's boundary in it.
         basis: The last sequence of the log in it.
+        commands: Which commit each command led to that may be asked for again.
     """
 
     state: SchedulerSnapshot
     sequence: int
     basis: int
+    commands: dict[str, int]
 
 
 class _Snapshot(msgspec.Struct):
@@ -83,7 +86,7 @@ class Snapshots:
             if state is None:
                 log.info("the snapshot does not fit: the log is read from its beginning", purpose=purpose)
                 return None
-            purposes[purpose] = Followed(state, taken.sequence, taken.basis)
+            purposes[purpose] = Followed(state, taken.sequence, taken.basis, Earlier(taken.commands))
         log.info("a snapshot is used", sequence=snapshot.bookmark.sequence, purposes=len(purposes))
         return purposes, snapshot.bookmark.sequence
 
