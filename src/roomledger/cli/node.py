@@ -56,6 +56,7 @@ async def _run(order: NodeOrder, settings: Settings) -> None:
             node=order.node,
             worker=order.worker,
             release_after=timedelta(milliseconds=settings.room_release_ms),
+            grace_ms=settings.reconnection_timeout_ms,
         )
         await running.start()
         collect_rarely()

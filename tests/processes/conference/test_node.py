@@ -57,6 +57,7 @@ async def start(cluster: TestCluster, told: Told) -> AsyncIterator[Start]:
                 node=node,
                 worker="c1",
                 release_after=timedelta(milliseconds=release_ms),
+                grace_ms=60_000,
             )
             stack.push_async_callback(started.stop)
             await started.start()

@@ -170,6 +170,7 @@ class Conference:
                 node=node,
                 worker=self.id,
                 release_after=timedelta(milliseconds=settings.room_release_ms),
+                grace_ms=settings.reconnection_timeout_ms,
             )
         )
 

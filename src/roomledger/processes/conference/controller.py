@@ -15,7 +15,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from roomledger.domain.decider import Decider
-from roomledger.domain.room_commands import RoomCommand, TakeOverController
+from roomledger.domain.room import MAX_LOST
+from roomledger.domain.room_commands import LosePortal, RoomCommand, TakeOverController
 from roomledger.domain.room_state import RoomState
 from roomledger.event_store.store import EventStore
 from roomledger.processes.conference.lists import Lists
@@ -128,6 +129,29 @@ class RoomController:
             Refusal: It was refused, or the log is out of reach.
         """
         return await self._writer.submit(command, meta)
+
+    def portals(self) -> set[tuple[str, str]]:
+        """Return at which runs of which portals the connections of the participants are."""
+        present = self._writer.state.participants.values()
+        return {(each.portal, each.incarnation) for each in present if each.ends_with(None)}
+
+    async def lose_portal(self, portal: str, running: str | None, grace_ms: int) -> int:
+        """Find those away who were at another run of a portal than this, and return how many they were.
+
+        Raises:
+            Refusal: The log is out of reach, or the room is not decided here any more.
+        """
+
+        def there(state: RoomState) -> list[str]:
+            present = state.participants.values()
+            return [each.id for each in present if each.portal == portal and each.ends_with(running)]
+
+        meta = Meta(actor=f"node:{self._node}")
+        lost: list[str] = (await self.decide(Query(there), meta)).value
+        for start in range(0, len(lost), MAX_LOST):
+            some = tuple(lost[start : start + MAX_LOST])
+            await self.decide(LosePortal(portal, running, some, grace_ms), meta)
+        return len(lost)
 
     def sent(self, command: str | None) -> Address | None:
         """Return where a text stands that an earlier controller sent by this command; None if none did."""

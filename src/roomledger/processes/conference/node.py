@@ -15,9 +15,11 @@ from roomledger.event_store.store import EventStore
 from roomledger.processes.conference.controller import RoomController
 from roomledger.processes.conference.controller_methods import controller_methods
 from roomledger.processes.conference.node_calls import BEAT_S, NODE, LetGo, RoomRun, RunRoom, WorkerCalls
+from roomledger.processes.conference.portal_watch import PortalWatch
 from roomledger.runtime.calls import Method, Nothing, Service, serve
 from roomledger.runtime.commands import Meta
 from roomledger.runtime.ending import end
+from roomledger.sdk.cluster import Cluster
 from roomledger.sdk.rooms import CONTROLLER
 from roomledger_events.subjects import Subjects
 
@@ -36,6 +38,7 @@ class Node:
         node: Its id.
         worker: The conference worker that it belongs to.
         release_after: How long the controller of an empty room stays.
+        grace_ms: How long rooms wait for those whose portal died without a word.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Node:
         node: str,
         worker: str,
         release_after: timedelta,
+        grace_ms: int,
     ) -> None:
         self.id = node
         self._broker = broker
@@ -56,6 +60,9 @@ class Node:
         self._rules = room_decider(release_after)
         self._calls = WorkerCalls(broker, worker, node)
         self._controllers: dict[str, RoomController] = {}
+        self._portals = PortalWatch(
+            Cluster(broker, actor=f"node:{node}"), self._controllers.values, grace_ms=grace_ms
+        )
         self._starting: dict[str, asyncio.Task[RoomController | None]] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self._services: list[Service] = []
@@ -79,11 +86,13 @@ class Node:
             self._services.append(
                 await serve(self._broker, name=name, version=__version__, prefix=prefix, methods=methods)
             )
+        self._portals.start()
         self._beating = asyncio.create_task(self._beat(), name=f"beat {self.id}")
 
     async def stop(self) -> None:
         """Answer no more; the rooms stay as they are for the next node."""
         await end(self._beating)
+        await self._portals.stop()
         for service in self._services:
             await service.stop()
         await asyncio.gather(*self._starting.values(), return_exceptions=True)

@@ -90,6 +90,11 @@ class Portal:
         """How many clients are connected."""
         return self._gateway.connections
 
+    @property
+    def draining(self) -> bool:
+        """Whether it lets nobody new in."""
+        return self._worker is not None and self._worker.draining
+
     async def start(self) -> None:
         """Listen for clients, and join the cluster.
 
@@ -111,8 +116,9 @@ class Portal:
             )
             self._lobby = self._furnish(self._worker)
             await end_former(self._cluster, purpose=PURPOSE, worker=self.id)
-            await self._gateway.open(self._lobby)
+            # A room takes those for gone who are at a run of the portal that the cluster does not know.
             await self._worker.start()
+            await self._gateway.open(self._lobby)
             self._listening = asyncio.create_task(self._listen(self._worker), name=f"news of {self.id}")
         except BaseException:
             await self._gateway.stop()
