@@ -11,7 +11,7 @@ from tests.support.nats import NatsServer
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes that tests start, also where a shell runs the tests in the background."""
+    """Let Ctrl-C reach the processes that tests start, also where a shell runs them in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
