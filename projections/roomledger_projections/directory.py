@@ -2,12 +2,18 @@
 
 A file of another version is not touched while its successor is folded beside it, in
 ``<name>.rebuilt.sqlite``.  When that one has caught up its contents take the old one's place.
+
+Whoever rebuilds a file on purpose does so in ``<name>.rebuilding.sqlite``, also while somebody keeps the live
+file up with the log.
 """
 
-from contextlib import closing
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from roomledger_projections.errors import ProjectionUnwritable
+from roomledger_projections.errors import NotAProjection, ProjectionLocked, ProjectionUnwritable
 from roomledger_projections.projection import Projection
 from roomledger_projections.projection_file import (
     PATIENCE_S,
@@ -71,6 +77,95 @@ def swapped_in(directory: Path, rebuilt: ProjectionFile, *, patience: float = PA
     rebuilt.close()
     _delete(rebuilt.path)
     return file
+
+
+@contextmanager
+def rebuilding(
+    directory: Path, projection: Projection, *, replace: bool = False, patience: float = PATIENCE_S
+) -> Generator[ProjectionFile]:
+    """Open a fresh file in which a projection is rebuilt on purpose; it is gone after the block.
+
+    Args:
+        directory: Where the projections are.
+        projection: Which one.
+        replace: Whether something else in the live file's place is to be replaced, too.
+        patience: How long to wait for somebody else's lock, in seconds.
+
+    Raises:
+        NotAProjection: There is something else in its place, or one that a newer version keeps.
+        ProjectionLocked: Somebody rebuilds already.
+        ProjectionUnwritable: It cannot be opened or written.
+    """
+    path = directory / f"{projection.name}.rebuilding.sqlite"
+    if not replace:
+        _must_be_this(live_path(directory, projection), projection, patience)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise ProjectionUnwritable(directory, error.strerror or str(error)) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ProjectionLocked(directory, "a projection is being rebuilt already") from None
+        _delete(path)
+        file = ProjectionFile(projection, path, patience=patience)
+        try:
+            yield file
+        finally:
+            file.close()
+            _delete(path)
+    finally:
+        os.close(lock)
+
+
+def replaced(
+    directory: Path, rebuilt: ProjectionFile, *, replace: bool = False, patience: float = PATIENCE_S
+) -> bool:
+    """Put what was rebuilt on purpose in the live file's place, unless the live one has moved on beyond it.
+
+    Args:
+        directory: Where the projections are.
+        rebuilt: What was rebuilt.
+        replace: Whether something that is no such projection is to be removed for it.
+        patience: How long to wait for somebody else's lock, in seconds.
+
+    Returns:
+        Whether it is there now; otherwise it has to take in more of the log first.
+
+    Raises:
+        NotAProjection: There is something else in its place.
+        ProjectionLocked: Somebody else keeps the live file locked; it is as it was.
+        ProjectionUnwritable: It cannot be written; likewise.
+    """
+    live = live_path(directory, rebuilt.projection)
+    if replace:
+        try:
+            _must_be_this(live, rebuilt.projection, patience)
+        except NotAProjection:
+            _delete(live)
+    if not rebuilt.copy_to(live, patience=patience):
+        return False
+    # Opened once as it is used, so that its journal is the one that lets readers and the writer go on.
+    ProjectionFile(rebuilt.projection, live, patience=patience).close()
+    return True
+
+
+def _must_be_this(path: Path, projection: Projection, patience: float) -> None:
+    """Make sure that a file is this projection, of this version or an older one, or is not there.
+
+    Raises:
+        NotAProjection: It is not.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return
+    with named_errors(path), closing(connected(path, patience)) as db:
+        version = version_of(db, projection)
+    if version is None:
+        raise NotAProjection(path, "it is something else")
+    if version > projection.version:
+        raise NotAProjection(path, f"version {version}, newer than this one's {projection.version}")
 
 
 def _beside(directory: Path, projection: Projection) -> Path:

@@ -27,11 +27,17 @@ POSITION: Final = Table(
     },
     ("projection",),
 )  # fmt: skip  # a table is read at a glance
+HELD: Final = Table(
+    {"address": str, "sequence": int, "boundary": str, "type": str, "reason": str},
+    ("address",),
+)
+"""The events that the projection left out, to be looked at until a version rebuilds it that can read them."""
 PATIENCE_S: Final = 5.0
 """How long a lock that somebody else holds is waited for."""
 
 _MEMORY: Final = Path(":memory:")
 _READ: Final = "SELECT log_created, sequence, event, expires, unreadable FROM position"
+_HOLD: Final = "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)"
 _MOVE: Final = "UPDATE position SET log_created = ?, sequence = ?, event = ?, expires = ?, unreadable = ?"
 # WAL: readers and the writer do not wait for each other. Transactions are not fsynced one by one: what a
 # power failure takes back is taken in again from the log.
@@ -71,6 +77,7 @@ class Skipped(NamedTuple):
     address: Address
     boundary: Boundary
     reason: str
+    type: str = ""
 
 
 class ProjectionFile:
@@ -80,6 +87,7 @@ class ProjectionFile:
         projection: What it holds.
         path: Where it is; ``:memory:`` for one that ends with the process.
         position: How far it has taken the log in.
+        holds: Whether events that it leaves out are put into the table ``held``, beside being counted.
     """
 
     def __init__(self, projection: Projection, path: Path = _MEMORY, *, patience: float = PATIENCE_S) -> None:
@@ -92,6 +100,7 @@ class ProjectionFile:
         """
         self.projection = projection
         self.path = path
+        self.holds = True
         self._changes = projection.changes
         self._kinds = projection.kinds
         with named_errors(path):
@@ -141,36 +150,64 @@ class ProjectionFile:
         with named_errors(self.path):
             return query(self._db, *args, **more)
 
-    def copy_to(self, other: Path, *, patience: float = PATIENCE_S) -> None:
-        """Replace another file's contents by these, in one transaction of that file.
+    def copy_to(self, other: Path, *, patience: float = PATIENCE_S) -> bool:
+        """Replace another file's contents by these, in one transaction of that file, unless it knows more.
 
-        Whoever reads the other file goes on, and sees the new contents once they are complete. A process that
-        is killed meanwhile leaves the old ones.
+        Whoever reads or writes the other file goes on, and sees the new contents once they are complete. A
+        process that is killed meanwhile leaves the old ones.
+
+        Returns:
+            Whether they were replaced: not where the other one, of the same version, has taken in more of the
+            same log.
 
         Raises:
-            ProjectionLocked: Somebody else keeps the other file locked; it is as it was.
+            NotAProjection: The other file is no database.
+            ProjectionLocked: Somebody else keeps it locked; it is as it was.
             ProjectionUnwritable: It cannot be written; it is as it was.
         """
-
-        def give_up_when_locked(status: int, _remaining: int, _total: int) -> None:
-            if status & _PRIMARY_CODE in _LOCKED:
-                raise ProjectionLocked(other, "database is locked")
-
         with named_errors(other):
-            target = connected(other, patience)
+            self._db.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            self._db.execute("ATTACH ? AS other", (str(other),))
             try:
-                self._db.backup(target, progress=give_up_when_locked)
+                with self._transaction():
+                    if self._is_behind("other"):
+                        return False
+                    self._copy_to("other")
             finally:
-                target.close()
+                self._db.execute("DETACH other")
+        return True
 
     def close(self) -> None:
         """Close the file; what was taken in stays."""
         self._db.close()
 
+    def _is_behind(self, schema: str) -> bool:
+        """Whether the same projection of the same log in another database has taken more in."""
+        if not self._db.execute(f"SELECT 1 FROM {schema}.sqlite_master WHERE name = 'position'").fetchone():  # noqa: S608  - our own name
+            return False
+        such = "SELECT sequence FROM {}.position WHERE projection = ? AND version = ? AND log_created = ?"
+        mine = self._read_position()
+        found = self._db.execute(
+            such.format(schema), (self.projection.name, self.projection.version, mine.created)
+        ).fetchone()
+        return found is not None and found[0] > mine.sequence
+
+    def _copy_to(self, schema: str) -> None:
+        """Put all tables of this database in the place of all those of another one."""
+        run = self._db.execute
+        for (name,) in run(f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table'").fetchall():  # noqa: S608  - our own name
+            run(f'DROP TABLE {schema}."{name}"')
+        made = run("SELECT type, name, sql FROM main.sqlite_master WHERE sql IS NOT NULL").fetchall()
+        for kind in ("table", "index"):
+            for name, sql in [(name, sql) for found, name, sql in made if found == kind]:
+                run(sql.replace(f"CREATE {kind.upper()} ", f"CREATE {kind.upper()} {schema}.", 1))
+                if kind == "table":
+                    run(f'INSERT INTO {schema}."{name}" SELECT * FROM main."{name}"')  # noqa: S608  - our own names
+
     def _create_or_check(self) -> None:
         found = Database(self._db).table_names()
         if not found:
-            for name, table in {"position": POSITION, **self.projection.tables}.items():
+            for name, table in {"position": POSITION, **self.projection.tables, "held": HELD}.items():
                 _create_table(Database(self._db), name, table)
             row = (self.projection.name, self.projection.version, *Position())
             self._db.execute("INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -180,6 +217,8 @@ class ProjectionFile:
             raise NotAProjection(self.path, f"it holds the tables {', '.join(sorted(found)[:5])}")
         if stored != self.projection.version:
             raise NotAProjection(self.path, f"version {stored}, and this one is {self.projection.version}")
+        if "held" not in found:
+            _create_table(Database(self._db), "held", HELD)
 
     def _take_in(
         self, commits: Sequence[Commit], created: str, fold: Callable[[Sequence[Commit]], list[Skipped]]
@@ -196,6 +235,12 @@ class ProjectionFile:
                 unreadable = position.unreadable + len(skipped)
                 position = Position(created, last.sequence, event, expires, unreadable)
                 self._db.execute(_MOVE, position)
+                if skipped and self.holds:
+                    held = [
+                        (str(each.address), each.address.sequence, str(each.boundary), each.type, each.reason)
+                        for each in skipped
+                    ]
+                    self._db.executemany(_HOLD, held)
         self.position = position
         return skipped
 
@@ -219,7 +264,8 @@ class ProjectionFile:
                     else:
                         waiting.append(values(commit, event, data))
                 if isinstance(data, Unreadable):
-                    skipped.append(Skipped(Address(commit.sequence, place), commit.boundary, data.reason))
+                    address = Address(commit.sequence, place)
+                    skipped.append(Skipped(address, commit.boundary, data.reason, event.type))
         if waiting:
             run(shared, waiting)
         return skipped
@@ -236,7 +282,7 @@ class ProjectionFile:
                     skipped += [unreadable._replace(address=address) for unreadable in found]
                 except _UNFIT as error:
                     self._db.execute("ROLLBACK TO event")
-                    skipped.append(Skipped(address, commit.boundary, str(error)))
+                    skipped.append(Skipped(address, commit.boundary, str(error), event.type))
                 self._db.execute("RELEASE event")
         return skipped
 

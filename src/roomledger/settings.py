@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         node_ready_ms: How long a room waits for a node that is on its way.
         node_silence_ms: A node that is not heard of for so long is killed and replaced.
         room_release_ms: How long an empty room keeps its controller.
+        unreadable_events: What projections do with events that this version cannot read: ``hold`` puts them
+            aside in a table, ``skip`` only counts and reports them.
+        snapshots: Whether cluster managers start from the last snapshot; otherwise they read the whole log.
         scheduler: Settings by purpose; ``default`` is for those not named.
     """
 
@@ -148,6 +151,8 @@ class Settings(BaseSettings):
     node_ready_ms: Annotated[int, Field(ge=1, le=60_000)] = 1_500
     node_silence_ms: Annotated[int, Field(ge=1000, le=600_000)] = 3_000
     room_release_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 30_000
+    unreadable_events: Literal["hold", "skip"] = "hold"
+    snapshots: bool = True
     scheduler: Mapping[str, PurposeSettings] = {}
 
     @classmethod

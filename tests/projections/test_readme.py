@@ -2,11 +2,11 @@ import re
 from pathlib import Path
 
 from roomledger_projections import PROJECTIONS
-from roomledger_projections.projection_file import POSITION
+from roomledger_projections.projection_file import HELD, POSITION
 
 README = (Path(__file__).parents[2] / "projections" / "README.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", README, re.MULTILINE | re.DOTALL))
-TABLES = {"position": POSITION} | {
+TABLES = {"position": POSITION, "held": HELD} | {
     name: table for projection in PROJECTIONS for name, table in projection.tables.items()
 }
 

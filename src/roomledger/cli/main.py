@@ -21,6 +21,7 @@ from roomledger.cli.log import log
 from roomledger.cli.nats_context import nats_context
 from roomledger.cli.node import node
 from roomledger.cli.participants import participants
+from roomledger.cli.projections import projections
 from roomledger.cli.replay import replay
 from roomledger.cli.room import room
 from roomledger.cli.rooms import rooms
@@ -50,6 +51,7 @@ EVERYTHING = ("cluster-manager", "conference", "portal", "management-api")
 """All processes, in the order of their start."""
 
 NatsUrl = Annotated[str | None, typer.Option("--nats", help="A server that is there already.")]
+NoSnapshot = Annotated[bool, typer.Option("--no-snapshot", help="Read the whole log at the start.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 
 app = typer.Typer(
@@ -76,6 +78,7 @@ app.command("import")(import_log)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
+app.add_typer(projections, name="projections")
 app.add_typer(explain, name="explain")
 app.add_typer(token_key, name="token-key")
 
@@ -87,15 +90,17 @@ def version() -> None:
 
 
 @app.command("serve")
-def serve_all(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+def serve_all(*, nats: NatsUrl = None, no_snapshot: NoSnapshot = False, verbose: Verbose = False) -> None:
     """Run everything in one process, with a nats-server of its own unless one is named."""
-    _run(EVERYTHING, nats, embedded=True, verbose=verbose)
+    _run(EVERYTHING, nats, embedded=True, no_snapshot=no_snapshot, verbose=verbose)
 
 
 @app.command("cluster-manager")
-def cluster_manager(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # noqa: FBT002  - a flag
+def cluster_manager(
+    *, nats: NatsUrl = None, no_snapshot: NoSnapshot = False, verbose: Verbose = False
+) -> None:
     """Run a cluster manager: it decides which worker gets which task."""
-    _run(["cluster-manager"], nats, embedded=False, verbose=verbose)
+    _run(["cluster-manager"], nats, embedded=False, no_snapshot=no_snapshot, verbose=verbose)
 
 
 @app.command("conference")
@@ -116,11 +121,14 @@ def management_api(nats: NatsUrl = None, verbose: Verbose = False) -> None:  # n
     _run(["management-api"], nats, embedded=False, verbose=verbose)
 
 
-def _run(names: Sequence[str], nats: str | None, *, embedded: bool, verbose: bool) -> None:
+def _run(
+    names: Sequence[str], nats: str | None, *, embedded: bool, no_snapshot: bool = False, verbose: bool
+) -> None:
     from roomledger.cli.serve import serve  # noqa: PLC0415  - the other commands need not wait for it
 
     log_lines.set_up(verbose=verbose)
-    raise typer.Exit(_loop(serve(settings.load(nats_url=nats), names, embedded=embedded)))
+    known = settings.load(nats_url=nats, snapshots=False if no_snapshot else None)
+    raise typer.Exit(_loop(serve(known, names, embedded=embedded)))
 
 
 def _loop(work: Coroutine[Any, Any, int]) -> int:

@@ -31,6 +31,8 @@ Asked = ParamSpec("Asked")
 Value = TypeVar("Value")
 log = structlog.get_logger(__name__)
 
+FOLDER: Final = "projections"
+"""Where they are in the data directory."""
 CAUGHT_UP_S: Final = 5.0
 """How long `Projector.caught_up` waits."""
 _RETRY_S: Final = 0.5
@@ -56,6 +58,7 @@ class Projector:
         directory: Where the projections' files are.
         projections: Which ones.
         patience_s: How long a lock that somebody else holds is waited for before that is logged.
+        holds: Whether events that cannot be read are put aside in the files; they are counted in any case.
         gather_s: How long commits are gathered for one transaction, while nobody waits for any of them.
         told: Told of commits that have been taken in, before whoever waits for them.
     """
@@ -67,6 +70,7 @@ class Projector:
         projections: Sequence[Projection] = PROJECTIONS,
         *,
         patience_s: float = PATIENCE_S,
+        holds: bool = True,
         gather_s: float = 0,
         told: Callable[[Sequence[Commit]], None] = lambda _: None,
     ) -> None:
@@ -74,6 +78,7 @@ class Projector:
         self._directory = directory
         self._projections = projections
         self._patience_s = patience_s
+        self._holds = holds
         self._gather_s = gather_s
         self._told = told
         self._files: dict[str, ProjectionFile] = {}
@@ -221,7 +226,9 @@ class Projector:
 
     async def _swap_in(self) -> None:
         for name, file in self._files.items():
-            self._files[name] = await _in_thread(swapped_in, self._directory, file, patience=self._patience_s)
+            live = await _in_thread(swapped_in, self._directory, file, patience=self._patience_s)
+            live.holds = self._holds
+            self._files[name] = live
         for projection in self._projections:
             path = live_path(self._directory, projection)
             self._readers[projection.name] = Reader(path, patience=self._patience_s), asyncio.Lock()
@@ -266,6 +273,7 @@ class Projector:
             for projection in self._projections:
                 file = opened(self._directory, projection, patience=self._patience_s)
                 so_far.callback(file.close)
+                file.holds = self._holds
                 self._files[projection.name] = file
             so_far.pop_all()
 

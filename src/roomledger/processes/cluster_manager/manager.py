@@ -100,7 +100,8 @@ class ClusterManager:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            purposes, sequence = await self._snapshots.load() or ({}, 0)
+            found = await self._snapshots.load() if self._settings.snapshots else None
+            purposes, sequence = found or ({}, 0)
             self._following.begin(purposes, sequence)
             if not await self._wait_for_the_lease():
                 return

@@ -39,7 +39,7 @@ from roomledger.processes.management_api.token_routes import TokenPath, token_ro
 from roomledger.processes.management_api.tokens import Tokens
 from roomledger.processes.management_api.workers import Workers
 from roomledger.runtime.listener import Listener
-from roomledger.runtime.projector import Projector
+from roomledger.runtime.projector import FOLDER, Projector
 from roomledger.runtime.token_keys import TokenKeys
 from roomledger.sdk.cluster import Cluster
 from roomledger.settings import Settings
@@ -51,8 +51,6 @@ NAME: Final = "management-api"
 _NEVER: Final = 1e9
 GATHER_S: Final = 0.05
 """How long what is in the log may be unknown here while nobody asks for it: less work for the files."""
-PROJECTIONS: Final = "projections"
-"""The folder of the projections in the data directory."""
 ERRORS: Final = (
     *(Problem, Refusal, EventStoreError, ProjectionError),
     *(RequestValidationError, HTTPException, Exception),
@@ -78,7 +76,8 @@ class ManagementApi:
         self._store = store
         self._projector = Projector(
             store,
-            settings.data_dir / PROJECTIONS,
+            settings.data_dir / FOLDER,
+            holds=settings.unreadable_events == "hold",
             gather_s=GATHER_S,
             told=self._take_in,
         )
