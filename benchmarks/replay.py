@@ -236,7 +236,7 @@ def folded(together: int, commits: list[Commit], events: int) -> list[dict[str, 
             found.append(row(together, f"folded: {projection.name}", _events(concerned), watch, batches=True))
             every.seconds += watch.seconds
             every.processor += watch.processor
-        found.append(row(together, "folded: all three", events, every))
+        found.append(row(together, "folded: all", events, every))
         reservations = [commit for commit in commits if isinstance(commit.events[0].data, WorkerReserved)]
         watch = fold(reservations, ProjectionFile(CLUSTER, Path(path) / "upserts"), together)
         found.append(row(together, "folded: reservations", _events(reservations), watch, batches=True))

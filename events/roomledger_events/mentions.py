@@ -30,7 +30,7 @@ class Mention(NamedTuple):
     id: str
 
 
-_FIELDS: Final = {
+FIELDS: Final = {
     "token": Thing.TOKEN,
     "code": Thing.TASK,
     "task": Thing.TASK,
@@ -44,18 +44,19 @@ _FIELDS: Final = {
     "to": Thing.PARTICIPANT,
 }
 """What a field of an event's data names."""
-_BOUNDARIES: Final = {
+BOUNDARIES: Final = {
     Kind.ROOM: Thing.ROOM,
     Kind.TEXT: Thing.ROOM,
     Kind.TOKEN: Thing.ROOM,
     Kind.NODES: Thing.WORKER,
 }
 """What the name of a boundary is the id of."""
-_ACTORS: Final = {
+ACTORS: Final = {
     "participant": Thing.PARTICIPANT,
     "worker": Thing.WORKER,
     "portal": Thing.WORKER,
 }
+"""What an actor of this kind is."""
 CONFERENCE: Final = Boundary(Kind.SCHEDULER, "conference")
 """Where the id of a task is that of a room."""
 ALL: Final = "all"
@@ -64,7 +65,7 @@ ALL: Final = "all"
 
 def _named_by(cls: type[Payload]) -> tuple[tuple[str, Thing], ...]:
     return tuple(
-        (field.name, _FIELDS[field.name]) for field in msgspec.structs.fields(cls) if field.name in _FIELDS
+        (field.name, FIELDS[field.name]) for field in msgspec.structs.fields(cls) if field.name in FIELDS
     )
 
 
@@ -83,15 +84,15 @@ def mentions(boundary: Boundary, event: Event) -> list[Mention]:
         name = getattr(data, field)
         if name:
             found[Mention(thing, name)] = None
-    if boundary.kind in _BOUNDARIES:
-        found[Mention(_BOUNDARIES[boundary.kind], boundary.name)] = None
+    if boundary.kind in BOUNDARIES:
+        found[Mention(BOUNDARIES[boundary.kind], boundary.name)] = None
         found.pop(Mention(Thing.PARTICIPANT, ALL), None)
     elif boundary == CONFERENCE:
         for task in [each.id for each in found if each.thing is Thing.TASK]:
             found[Mention(Thing.ROOM, task)] = None
     who, _, actor = event.actor.partition(":")
-    if actor and who in _ACTORS:
-        found[Mention(_ACTORS[who], actor)] = None
+    if actor and who in ACTORS:
+        found[Mention(ACTORS[who], actor)] = None
     correlation = event.correlationid
     if correlation not in {event.causationid, event.subject, getattr(data, "token", None)}:
         found[Mention(Thing.CORRELATION, correlation)] = None

@@ -30,12 +30,14 @@ class Table:
         key: The primary key's columns.
         references: Foreign keys: columns, the table that they point to, its columns.
         indexes: Columns to look rows up by, beside the key.
+        sparse: Columns to look rows up by, each by itself, that are empty in many rows.
     """
 
     columns: Mapping[str, type]
     key: tuple[str, ...]
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    sparse: tuple[str, ...] = ()
 
 
 class Change(NamedTuple):

@@ -342,3 +342,5 @@ def _create_table(db: Database, name: str, table: Table) -> None:
     )
     for columns in table.indexes:
         created.create_index(columns)
+    for column in table.sparse:
+        db.execute(f"CREATE INDEX idx_{name}_{column} ON {name} ({column}) WHERE {column} IS NOT NULL")

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from roomledger_events import rooms as events
@@ -190,6 +190,16 @@ def participant(db: sqlite3.Connection, room_id: str, participant_id: str) -> Ro
     return next((_participant(row) for row in rows(db, asked, room_id, participant_id)), None)
 
 
+def rooms_owned(db: sqlite3.Connection, service: str, ids: Collection[str]) -> dict[str, int]:
+    """Return which of these rooms are a service's, also deleted ones, and since which sequence.
+
+    An id may have been another service's room before that.
+    """
+    such = ", ".join("?" * len(ids))
+    asked = f"SELECT id, created_sequence FROM rooms WHERE service = ? AND id IN ({such})"  # noqa: S608  - placeholders
+    return {row["id"]: row["created_sequence"] for row in rows(db, asked, service, *ids)}
+
+
 def _rooms(db: sqlite3.Connection, found: list[Row]) -> list[Row]:
     asked = "SELECT * FROM roles WHERE room = ? ORDER BY place"
     return [
@@ -217,5 +227,5 @@ ROOMS: Final = Projection(
     1,
     TABLES,
     FOLD,
-    (room, rooms_of, room_count, participants_of, participant_count, participant),
+    (room, rooms_of, room_count, participants_of, participant_count, participant, rooms_owned),
 )

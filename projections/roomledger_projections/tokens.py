@@ -4,6 +4,7 @@ The deletion of a room revokes its tokens that were still good.
 """
 
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -91,4 +92,17 @@ def tokens_of(
     return rows(db, asked, moment(now), *values, limit, offset)
 
 
-TOKENS: Final = Projection("tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of))
+def tokens_owned(
+    db: sqlite3.Connection, service: str, ids: Collection[str], codes: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """Return which of these tokens, and of these portals' tasks, are a service's."""
+
+    def owned(column: str, names: Collection[str]) -> set[str]:
+        such = ", ".join("?" * len(names))
+        asked = f"SELECT {column} AS name FROM tokens WHERE service = ? AND {column} IN ({such})"  # noqa: S608  - names from the code
+        return {row["name"] for row in rows(db, asked, service, *names)}
+
+    return owned("id", ids), owned("code", codes)
+
+
+TOKENS: Final = Projection("tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of, tokens_owned))

