@@ -58,7 +58,10 @@ class PurposeLog:
             facts = self._decider.decide(self.state, command, context).facts
         if not facts:
             return self
-        events = tuple(event_of(fact, sequence * 100 + n, context) for n, fact in enumerate(facts))
+        events = tuple(
+            msgspec.structs.replace(event_of(fact, sequence * 100 + n, context), source="cluster-manager/m1")
+            for n, fact in enumerate(facts)
+        )
         for event in events:
             self.state = self._decider.evolve(self.state, event)
         boundary = Boundary(events[0].data.kind, self.settings.purpose)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roomledger.cli.live import AsJson
-from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, log_source, opened
+from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, check_begins, log_source, opened
 from roomledger.domain.explanation import CandidateView, Explanation
 from roomledger.runtime.explaining import (
     CONFERENCE,
@@ -94,6 +94,7 @@ async def _of_task(
 ) -> Sequence[Explanation]:
     configured = settings_of(source.settings, purpose)
     async with opened(source, name="roomledger explain") as log:
+        check_begins(log)
         if every:
             return await all_explained(log, configured, task_id, until=at)
         return [await explained(log, configured, task_id, until=at)]
@@ -103,6 +104,7 @@ async def _of_token(source: LogSource, token_id: str) -> TokenExplanation:
     configured = source.settings
     portals, conferences = settings_of(configured, PORTAL), settings_of(configured, CONFERENCE)
     async with opened(source, name="roomledger explain") as log:
+        check_begins(log)
         return await token_explained(log, portals, conferences, token_id)
 
 

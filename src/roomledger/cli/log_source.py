@@ -10,11 +10,12 @@ import typer
 from roomledger import settings
 from roomledger.cli.live import DataDir, Nats
 from roomledger.event_store.file_log import FileLog
-from roomledger.event_store.store import StoredLog
+from roomledger.event_store.store import ReadableLog, StoredLog
 from roomledger.runtime.access import open_access
+from roomledger.runtime.errors import LogInPart
 from roomledger.settings import Settings
 
-__all__ = ["DataDir", "LogFile", "LogSource", "Nats", "log_source", "opened"]
+__all__ = ["DataDir", "LogFile", "LogSource", "Nats", "check_begins", "log_source", "opened"]
 
 LogFile = Annotated[
     Path | None, typer.Option("--log", metavar="FILE", help="An exported log instead of a server.")
@@ -75,3 +76,21 @@ async def opened(source: LogSource, *, name: str) -> AsyncGenerator[StoredLog]:
         yield access.store
     finally:
         await access.close()
+
+
+def check_begins(log: ReadableLog, *, whole: bool = False) -> None:
+    """Make sure that an exported log holds what has to be folded from the beginning.
+
+    Args:
+        log: Any log; one on a server is always whole.
+        whole: Whether nothing may be left out either, such as rooms.
+
+    Raises:
+        LogInPart: It does not.
+    """
+    if not isinstance(log, FileLog):
+        return
+    if log.header.first > 1:
+        raise LogInPart(log.path, "the log from its beginning on")
+    if whole and not log.header.whole:
+        raise LogInPart(log.path, "all rooms")

@@ -29,6 +29,7 @@ from roomledger.cli.schedule import schedule
 from roomledger.cli.tasks import tasks
 from roomledger.cli.token import token
 from roomledger.cli.token_key import token_key
+from roomledger.cli.verify import verify
 from roomledger.cli.workers import workers
 from roomledger.domain.errors import Refusal, UnknownStrategy
 from roomledger.event_store.errors import EventStoreError
@@ -75,6 +76,7 @@ app.command("replay")(replay)
 app.command("audit")(audit)
 app.command("export")(export)
 app.command("import")(import_log)
+app.command("verify")(verify)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")

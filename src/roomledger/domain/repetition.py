@@ -52,21 +52,38 @@ class Decision(NamedTuple):
     data: Decided
 
 
-def retraced(state: SchedulerState, events: Sequence[Event]) -> Iterator[Decision]:
-    """Take the events of one commit in, and yield each decision before, on the state that it was made on."""
+class Step(NamedTuple):
+    """An event about to be taken in, and the decision that was made just here, if one was."""
+
+    place: int
+    event: Event
+    decision: Decision | None
+
+
+def steps(state: SchedulerState, events: Sequence[Event]) -> Iterator[Step]:
+    """Take the events of one commit in, and yield each before; decisions on the state they were made on."""
     ahead = -1
     for place, event in enumerate(events):
         data = event.data
+        decision: Decision | None = None
         if isinstance(data, Decided):
             if place != ahead:
-                yield Decision(place, event, data)
+                decision = Decision(place, event, data)
         elif isinstance(data, TaskReleased) and data.reason == WORKER_DRAINS and place + 1 < len(events):
             # The same decision let the task go and placed it anew.
             following = events[place + 1]
             if isinstance(following.data, WorkerReserved) and following.data.task == data.task:
                 ahead = place + 1
-                yield Decision(ahead, following, following.data)
+                decision = Decision(ahead, following, following.data)
+        yield Step(place, event, decision)
         evolve(state, event)
+
+
+def retraced(state: SchedulerState, events: Sequence[Event]) -> Iterator[Decision]:
+    """Take the events of one commit in, and yield each decision before, on the state that it was made on."""
+    for step in steps(state, events):
+        if step.decision is not None:
+            yield step.decision
 
 
 def repeat(state: SchedulerState, decision: Decision, *, whole: bool = True) -> Repetition:

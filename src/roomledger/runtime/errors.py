@@ -14,6 +14,7 @@ RuntimeFailure
 ├── NatsContextNotWritten   no context file for the nats tool
 ├── TooSoonToRotate         the token key before is still needed
 ├── NoSuchMoment            a moment that the log does not reach
+├── LogInPart               a file holds too little of a log for what is asked
 ├── FileInTheWay            a file that would have to be replaced
 └── ImportFailure           a log could not be brought in
     ├── LogNotEmpty             there is something in the log already
@@ -243,6 +244,23 @@ class TooSoonToRotate(RuntimeFailure):
             f"tokens that the key before has signed may be out until {self.until:%FT%TZ}: wait until then, or"
             " make them void by --force"
         )
+
+
+class LogInPart(RuntimeFailure):
+    """A file holds too little of a log for what is asked of it.
+
+    Attributes:
+        path: The file.
+        needed: What it would have to hold.
+    """
+
+    def __init__(self, path: Path, needed: str) -> None:
+        self.path = path
+        self.needed = needed
+        super().__init__(path, needed)
+
+    def __str__(self) -> str:
+        return f"{self.path} holds a part of a log, and this needs {self.needed}: export more of it"
 
 
 class FileInTheWay(RuntimeFailure):

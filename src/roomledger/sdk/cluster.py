@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.explanation import Explanation
+from roomledger.domain.scheduler_digest import StateDigest
 from roomledger.runtime.calls import Caller, Nothing, Reply, Request, RequestMeta
 from roomledger.sdk.arguments import InfoArgument, Load, Milliseconds, PreferenceArgument, Tasks
 from roomledger_events.identifiers import Id
@@ -165,6 +166,24 @@ class Workers(msgspec.Struct, kw_only=True, frozen=True):
     workers: tuple[str, ...]
 
 
+class Digests(Request, kw_only=True, frozen=True):
+    """``digest``."""
+
+
+class Digested(msgspec.Struct, kw_only=True, frozen=True):
+    """The digest of a purpose's state, and the last sequence of the log in it."""
+
+    sequence: int
+    digest: StateDigest
+
+
+class StateDigests(msgspec.Struct, kw_only=True, frozen=True):
+    """The reply to ``digest``: purpose → what its state is."""
+
+    manager: str
+    purposes: dict[str, Digested]
+
+
 class TasksOfWorker(msgspec.Struct, kw_only=True, frozen=True):
     """The reply to ``get_tasks``."""
 
@@ -277,6 +296,10 @@ class Cluster:
         """Return why a task went to its worker, or was refused; it is found out from the log."""
         request = OfTask(purpose=purpose, task=task)
         return await self._call("explain", request, Explanation, time_limit=EXPLAINED_WITHIN_S)
+
+    async def digest(self) -> StateDigests:
+        """Return what the active manager knows of all purposes, in short, to compare it with the log."""
+        return await self._call("digest", Digests(), StateDigests)
 
     async def _call(
         self, method: str, request: Request, reply: type[Reply], *, time_limit: float | None = None

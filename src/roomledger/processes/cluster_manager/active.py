@@ -14,6 +14,7 @@ from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.explanation import Explanation
 from roomledger.domain.membership import Command, Join, LoseWorker, TakeOver
 from roomledger.domain.purpose import PurposeSettings
+from roomledger.domain.scheduler_digest import digest_of
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger.event_store.errors import EventStoreError, LogUnavailable
 from roomledger.event_store.store import EventStore
@@ -24,6 +25,7 @@ from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
 from roomledger.runtime.explaining import explained
 from roomledger.runtime.writer import Writer
+from roomledger.sdk.cluster import Digested, StateDigests
 from roomledger_events.subjects import Boundary, Kind
 
 TICK_S = 0.25
@@ -153,6 +155,17 @@ class Active:
         except LogUnavailable as error:
             raise Refusal(Code.LOG_UNAVAILABLE, str(error)) from error
 
+    async def digests(self) -> StateDigests:
+        """Return the digest of each purpose's state; each is looked at when it is its turn.
+
+        Raises:
+            Refusal: A purpose is not decided here any more.
+        """
+        purposes = {
+            purpose: await desk.writer.at_rest(_digested) for purpose, desk in list(self.desks.items())
+        }
+        return StateDigests(manager=self._manager, purposes=purposes)
+
     def hear(self, desk: Desk, worker: str) -> None:
         """Take note that a worker is there."""
         desk.liveness.hear(worker, asyncio.get_running_loop().time(), datetime.now(UTC))
@@ -230,3 +243,7 @@ class Active:
                     await desk.decide(LoseWorker(worker=worker, silent_ms=silent_ms), meta)
                     log.info("a worker is lost", worker=worker, silent_ms=silent_ms)
                 desk.liveness.forget(worker)
+
+
+def _digested(state: SchedulerState, _expected: int, basis: int) -> Digested:
+    return Digested(sequence=basis, digest=digest_of(state))

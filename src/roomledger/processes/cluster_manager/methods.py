@@ -55,6 +55,7 @@ def methods(active: Active) -> Mapping[str, Method]:
         "get_tasks": Method(cluster.OfWorker, answers.get_tasks),
         "get_scheduled": Method(cluster.OfTask, answers.get_scheduled),
         "explain": Method(cluster.OfTask, answers.explain),
+        "digest": Method(cluster.Digests, answers.digest),
     }
 
 
@@ -190,6 +191,9 @@ class _Methods:
     async def explain(self, request: cluster.OfTask, _: Meta) -> Explanation:
         self._active.desk(request.purpose)
         return await self._active.explain(request.purpose, request.task)
+
+    async def digest(self, _: cluster.Digests, __: Meta) -> cluster.StateDigests:
+        return await self._active.digests()
 
     # -- Whose
 

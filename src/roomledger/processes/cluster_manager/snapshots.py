@@ -71,14 +71,9 @@ class Snapshots:
 
     async def load(self) -> tuple[dict[str, Followed], int] | None:
         """Return the states of all purposes and up to where they hold; None if nothing fits."""
-        try:
-            async with asyncio.timeout(_LIMIT_S):
-                bucket = await self._open()
-                found = (await bucket.get(NAME)).data or b""
-            snapshot = await asyncio.to_thread(msgspec.msgpack.decode, found, type=_Snapshot)
-            await check(self._store, snapshot.bookmark)
-        except (BrokerError, JetStreamError, EventStoreError, msgspec.DecodeError, TimeoutError) as error:
-            log.info("no snapshot is used: the log is read from its beginning", why=str(error))
+        snapshot = await self._read()
+        if not isinstance(snapshot, _Snapshot):
+            log.info("no snapshot is used: the log is read from its beginning", why=snapshot)
             return None
         purposes: dict[str, Followed] = {}
         for purpose, taken in snapshot.purposes.items():
@@ -89,6 +84,11 @@ class Snapshots:
             purposes[purpose] = Followed(state, taken.sequence, taken.basis, Earlier(taken.commands))
         log.info("a snapshot is used", sequence=snapshot.bookmark.sequence, purposes=len(purposes))
         return purposes, snapshot.bookmark.sequence
+
+    async def kept(self) -> Mapping[str, Taken]:
+        """Return the states of the purposes in the snapshot that is kept; none if it does not fit the log."""
+        snapshot = await self._read()
+        return snapshot.purposes if isinstance(snapshot, _Snapshot) else {}
 
     async def save(self, bookmark: Bookmark, purposes: Mapping[str, Taken]) -> bool:
         """Keep a snapshot in the place of the last one; return whether that succeeded."""
@@ -114,6 +114,18 @@ class Snapshots:
             async for commit in self._store.read(start=head.sequence, until=head.sequence):
                 found = commit
         return Bookmark.at(head, found)
+
+    async def _read(self) -> _Snapshot | str:
+        """Return the snapshot that is kept, or why there is none that fits."""
+        try:
+            async with asyncio.timeout(_LIMIT_S):
+                bucket = await self._open()
+                found = (await bucket.get(NAME)).data or b""
+            snapshot = await asyncio.to_thread(msgspec.msgpack.decode, found, type=_Snapshot)
+            await check(self._store, snapshot.bookmark)
+        except (BrokerError, JetStreamError, EventStoreError, msgspec.DecodeError, TimeoutError) as error:
+            return str(error)
+        return snapshot
 
     async def _open(self) -> ObjectStore:
         config = ObjectStoreConfig(bucket=self._bucket, replicas=self._replicas)

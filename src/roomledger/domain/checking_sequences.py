@@ -1,0 +1,56 @@
+"""Whether commits are missing: what has expired leaves gaps, nothing else does."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from roomledger.domain.findings import Finding
+from roomledger_events.envelope import Commit, Unreadable
+
+NAME = "sequences"
+
+
+class SequenceCheck:
+    """Looks for gaps that no expired load report or text message explains.
+
+    Args:
+        last: The last sequence that there has to be.
+        expired_before: What was stored before may have expired; None where that is not known, so that any
+            commit may have.
+    """
+
+    def __init__(self, last: int, expired_before: datetime | None) -> None:
+        self._last = last
+        self._expired_before = expired_before
+        self._at = 0
+        self._time: datetime | None = None
+        self._missing = 0
+        self._unreadable = 0
+
+    def take_in(self, commit: Commit) -> Iterable[Finding]:
+        """Compare a commit's sequence with the one before."""
+        found = self._gap(commit.sequence)
+        self._at, self._time = commit.sequence, commit.time
+        for event in commit.events:
+            if isinstance(event.data, Unreadable):
+                self._unreadable += 1
+        return found
+
+    def end(self) -> Iterable[Finding]:
+        """Compare the last sequence with the log's."""
+        return self._gap(self._last + 1)
+
+    def figures(self) -> dict[str, int]:
+        """Return how many commits have expired, and how many events could not be read."""
+        return {"expired commits": self._missing, "unreadable events": self._unreadable}
+
+    def _gap(self, following: int) -> Iterable[Finding]:
+        missing = following - self._at - 1
+        if missing <= 0:
+            return ()
+        before = self._expired_before
+        if before is None or self._time is None or self._time <= before:
+            self._missing += missing
+            return ()
+        what = str(self._at + 1) if missing == 1 else f"{self._at + 1} to {following - 1}"
+        message = f"{what} is not there, and nothing that was stored after {self._time} can have expired"
+        return (Finding(NAME, self._at + 1, 0, "log", message),)

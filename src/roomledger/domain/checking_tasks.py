@@ -1,0 +1,215 @@
+"""Whether what schedulers say can be: a task has one worker, a decision is what the rules lead to."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from roomledger.domain.findings import Finding
+from roomledger.domain.purpose import PurposeSettings
+from roomledger.domain.repetition import Decision, missing_reports, repeat, steps
+from roomledger.domain.scheduler import SCHEDULER
+from roomledger.domain.scheduler_digest import StateDigest, digest_of
+from roomledger.domain.scheduler_state import SchedulerState
+from roomledger_events import tasks, workers
+from roomledger_events.envelope import Commit, Event, Payload
+from roomledger_events.subjects import Kind
+
+NAME: Final = "tasks"
+DECISIONS: Final = "decisions"
+STATES: Final = "states"
+_Wrong = Iterator[tuple[str, str]]
+_KINDS: Final = frozenset({Kind.SCHEDULER, Kind.LOAD})
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What somebody says that the log leads to.
+
+    Attributes:
+        who: Such as ``the active manager``.
+        purpose: Of which purpose.
+        sequence: The last sequence of the log in it.
+        digest: The state's.
+    """
+
+    who: str
+    purpose: str
+    sequence: int
+    digest: StateDigest
+
+
+class _Purpose(msgspec.Struct):
+    state: SchedulerState
+    claims: list[Claim]
+    last: int = 0
+    whole: bool = True
+
+
+class TaskCheck:
+    """Folds the schedulers of all purposes, repeats each decision and compares states with what is claimed.
+
+    Args:
+        settings: Returns what counted for a purpose where the log does not say it.
+        claims: The states to compare with.
+    """
+
+    def __init__(self, settings: Callable[[str], PurposeSettings], claims: Sequence[Claim] = ()) -> None:
+        self._settings = settings
+        self._claims = sorted(claims, key=lambda claim: claim.sequence)
+        self._purposes: dict[str, _Purpose] = {}
+        self._purpose_of: dict[str, str] = {}
+        self._decisions = self._agreeing = self._unknowable = self._states = 0
+        self._not_comparable = 0
+        self._checks: dict[type[Payload], Callable[[str, SchedulerState, Event, Any], _Wrong]] = {
+            workers.SchedulerTakenOver: self._taken_over,
+            workers.WorkerJoined: self._joined,
+            workers.WorkerLost: self._gone,
+            workers.WorkerQuit: self._gone,
+            workers.WorkerStateReported: self._known,
+            workers.WorkerDraining: self._known,
+            workers.WorkerUndrained: self._known,
+            workers.LoadReported: self._known,
+            tasks.WorkerReserved: self._reserved,
+            tasks.TaskPickedUp: self._picked_up,
+            tasks.TaskLaidDown: self._laid_down,
+            tasks.ReservationExpired: self._given_up,
+            tasks.ReservationCancelled: self._given_up,
+        }
+
+    def take_in(self, commit: Commit) -> Iterable[Finding]:
+        """Check the events of a purpose."""
+        if commit.boundary.kind not in _KINDS:
+            return ()
+        name = commit.boundary.name
+        known = self._purposes.get(name) or self._begin(name)
+        found: list[Finding] = []
+        while known.claims and known.claims[0].sequence < commit.sequence:
+            found += self._compared(known.claims.pop(0), known.state)
+        for place, event, decision in steps(known.state, commit.events):
+            check = self._checks.get(type(event.data))
+            if check is not None:
+                found += [
+                    Finding(NAME, commit.sequence, place, about, message)
+                    for about, message in check(name, known.state, event, event.data)
+                ]
+            if decision is not None:
+                found += self._repeated(known, commit.sequence, decision)
+        known.last = commit.sequence
+        return found
+
+    def end(self) -> Iterable[Finding]:
+        """Compare with the states that are claimed for the log's end."""
+        for known in self._purposes.values():
+            for claim in known.claims:
+                yield from self._compared(claim, known.state)
+        for claim in self._claims:
+            if claim.purpose not in self._purposes:
+                yield Finding(STATES, 0, 0, claim.purpose, f"{claim.who} knows it, the log does not")
+
+    def figures(self) -> dict[str, int]:
+        """Return how many decisions were repeated, and how many agree."""
+        return {
+            "decisions": self._decisions,
+            "decisions that agree": self._agreeing,
+            "decisions whose reports have expired": self._unknowable,
+            "states compared": self._states,
+            "states whose reports have expired": self._not_comparable,
+        }
+
+    def _begin(self, name: str) -> _Purpose:
+        claims = [claim for claim in self._claims if claim.purpose == name]
+        known = self._purposes[name] = _Purpose(SCHEDULER(self._settings(name)).initial(), claims)
+        return known
+
+    def _repeated(self, known: _Purpose, sequence: int, decision: Decision) -> Iterator[Finding]:
+        self._decisions += 1
+        data = decision.data
+        basis = data.basis.sequence
+        if not known.last <= basis < sequence:
+            message = f"it was decided on what was known up to {basis}, and {known.last} stands before it"
+            yield Finding(DECISIONS, sequence, decision.place, data.task, message)
+        again = repeat(known.state, decision, whole=known.whole)
+        known.whole = known.whole and not missing_reports(known.state, data)
+        if again.agrees:
+            self._agreeing += 1
+        elif again.agrees is None:
+            self._unknowable += 1
+        else:
+            message = "; ".join(again.differences)
+            yield Finding(DECISIONS, sequence, decision.place, data.task, message)
+
+    def _compared(self, claim: Claim, state: SchedulerState) -> Iterator[Finding]:
+        self._states += 1
+        found = digest_of(state)
+        if found == claim.digest:
+            return
+        if found.lasting == claim.digest.lasting and found.reported < claim.digest.reported:
+            self._not_comparable += 1
+            return
+        what = "loads" if found.lasting == claim.digest.lasting else "workers and tasks"
+        message = f"{claim.who} has other {what} at {claim.sequence} than the log leads to"
+        yield Finding(STATES, claim.sequence, 0, claim.purpose, message)
+
+    # -- By type of event: what is wrong, as what it is about and a sentence
+
+    def _taken_over(
+        self, name: str, state: SchedulerState, event: Event, data: workers.SchedulerTakenOver
+    ) -> _Wrong:
+        if data.epoch != state.epoch + 1:
+            yield name, f"epoch {data.epoch} follows {state.epoch}: there is to be one writer at a time"
+        if event.source != f"cluster-manager/{data.manager}":
+            yield name, f"{event.source} says that {data.manager} takes over"
+
+    def _joined(self, name: str, _: SchedulerState, event: Event, data: workers.WorkerJoined) -> _Wrong:
+        yield from self._by_the_manager(name, event)
+        other = self._purpose_of.setdefault(data.worker, name)
+        if other != name or data.purpose != name:
+            yield data.worker, f"it joins {name} and is one of {other if other != name else data.purpose}"
+
+    def _gone(
+        self, name: str, state: SchedulerState, event: Event, data: workers.WorkerLost | workers.WorkerQuit
+    ) -> _Wrong:
+        yield from self._known(name, state, event, data)
+        self._purpose_of.pop(data.worker, None)
+
+    def _known(self, name: str, state: SchedulerState, event: Event, data: Any) -> _Wrong:  # noqa: ANN401  - has a worker
+        yield from self._by_the_manager(name, event)
+        if data.worker not in state.workers:
+            yield data.worker, f"{event.type} of a worker that {name} does not know"
+
+    def _reserved(self, name: str, state: SchedulerState, event: Event, data: tasks.WorkerReserved) -> _Wrong:
+        yield from self._known(name, state, event, data)
+        held = state.tasks.get(data.task)
+        if held is not None:
+            yield data.task, f"it is given to {data.worker} while {held.worker} has it: two workers at once"
+
+    def _picked_up(self, name: str, state: SchedulerState, event: Event, data: tasks.TaskPickedUp) -> _Wrong:
+        yield from self._known(name, state, event, data)
+        held = state.tasks.get(data.task)
+        if held is not None and held.worker not in {data.worker, data.reserved_for}:
+            yield data.task, f"{data.worker} picks it up while {held.worker} has it: two workers at once"
+
+    def _laid_down(self, name: str, state: SchedulerState, event: Event, data: tasks.TaskLaidDown) -> _Wrong:
+        yield from self._known(name, state, event, data)
+        held = state.tasks.get(data.task)
+        if held is None or held.worker != data.worker or not held.running:
+            yield data.task, f"{data.worker} lays it down without running it"
+
+    def _given_up(
+        self,
+        name: str,
+        state: SchedulerState,
+        event: Event,
+        data: tasks.ReservationExpired | tasks.ReservationCancelled,
+    ) -> _Wrong:
+        yield from self._by_the_manager(name, event)
+        held = state.tasks.get(data.task)
+        if held is None or held.worker != data.worker or held.running:
+            yield data.task, f"{event.type}, and there is no reservation of it for {data.worker}"
+        elif isinstance(data, tasks.ReservationExpired) and held.due is not None and held.due > event.time:
+            yield data.task, f"its reservation ran out before its time, {held.due}"
+
+    def _by_the_manager(self, name: str, event: Event) -> _Wrong:
+        manager = self._purposes[name].state.manager
+        if event.source != f"cluster-manager/{manager}":
+            yield name, f"{event.type} by {event.source}, and {manager or 'nobody'} decides for the purpose"

@@ -1,0 +1,135 @@
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from roomledger.domain.findings import Finding
+from roomledger.runtime.comparing import ComparedProjections
+from roomledger_events.envelope import Commit
+from roomledger_events.workers import LoadReported
+from roomledger_projections import PROJECTIONS
+from roomledger_projections.directory import live_path
+from roomledger_projections.projection_file import ProjectionFile
+from tests.support.commits import (
+    CREATED,
+    PORTAL,
+    PORTAL_LOAD,
+    ROOM,
+    TOKENS,
+    created,
+    issued,
+    joined,
+    joined_worker,
+    log_of,
+    reserved,
+)
+
+COMMITS = log_of(
+    (PORTAL, joined_worker("w1")),
+    (PORTAL_LOAD, LoadReported(worker="w1", load=0.5)),
+    (ROOM, created()),
+    (TOKENS, issued("t1")),
+    (TOKENS, issued("t2")),
+    (PORTAL, reserved("code-t1")),
+    (ROOM, joined("p1")),
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return a directory with live projections of these commits."""
+    for projection in PROJECTIONS:
+        file = ProjectionFile(projection, live_path(tmp_path, projection))
+        file.take_in(COMMITS, CREATED)
+        file.close()
+    return tmp_path
+
+
+def compared(
+    directory: Path, commits: Sequence[Commit] = COMMITS, *, expired: bool = False
+) -> tuple[list[Finding], list[str]]:
+    with ComparedProjections() as projections:
+        notes = projections.open(directory)
+        for each in commits:
+            projections.take_in([each])
+        return list(projections.compared(CREATED, expired=expired)), notes
+
+
+def change(directory: Path, name: str, statement: str) -> None:
+    with sqlite3.connect(directory / f"{name}.sqlite") as db:
+        db.execute(statement)
+    db.close()
+
+
+def test_what_the_log_leads_to_is_fine(directory: Path) -> None:
+    assert compared(directory) == ([], [])
+
+
+def test_a_log_that_has_gone_on_is_fine(directory: Path) -> None:
+    more = log_of(*[(ROOM, created())] * 7, (TOKENS, issued("t3")))[7:]
+    assert compared(directory, [*COMMITS, *more]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "about", "message"),
+    [
+        ("tokens", "DELETE FROM tokens WHERE id = 't2'", "tokens.tokens", "the row t2 is missing"),
+        (
+            "cluster",
+            "UPDATE tasks SET worker = 'w2'",
+            "cluster.tasks",
+            "worker of the row portal, code-t1 is 'w2', and 'w1' by the log",
+        ),
+        (
+            "rooms",
+            "INSERT INTO participants (room, id) VALUES ('r1', 'p2')",
+            "rooms.participants",
+            "the row r1, p2 is not in the log",
+        ),
+        (
+            "rooms",
+            "UPDATE position SET unreadable = 1",
+            "rooms.position",
+            "1 unreadable events, and 0 by the log",
+        ),
+    ],
+)
+def test_a_row_that_is_not_what_the_log_leads_to_is_named(
+    directory: Path, name: str, statement: str, about: str, message: str
+) -> None:
+    change(directory, name, statement)
+    ((finding,), _) = compared(directory)
+    assert (finding.about, finding.message, finding.sequence) == (about, message, 7)
+
+
+def test_loads_whose_reports_have_expired_are_passed_over(directory: Path) -> None:
+    left = [commit for commit in COMMITS if commit.boundary != PORTAL_LOAD]
+    assert compared(directory, left, expired=True)[0] == []
+    assert len(compared(directory, left)[0]) == 2
+
+
+def test_a_projection_of_another_log_is_named(directory: Path) -> None:
+    change(directory, "rooms", "UPDATE position SET log_created = '2020-01-01T00:00:00Z'")
+    ((finding,), _) = compared(directory)
+    assert finding.message.startswith("it was built from a log created at 2020-01-01T00:00:00Z")
+
+
+def test_what_is_not_there_or_of_another_version_is_told(directory: Path) -> None:
+    (directory / "rooms.sqlite").unlink()
+    change(directory, "tokens", "UPDATE position SET version = 1")
+    findings, notes = compared(directory)
+    assert findings == []
+    assert notes == [
+        f"there is no projection rooms in {directory}",
+        f"{directory / 'tokens.sqlite'} is of version 1, this one is 2",
+    ]
+
+
+def test_live_files_are_not_changed(directory: Path) -> None:
+    def contents() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted(directory.glob("*.sqlite"))}
+
+    before = contents()
+    compared(directory)
+    assert contents() == before
