@@ -20,8 +20,8 @@ from roomledger.domain.findings import Finding
 from roomledger.domain.scheduler_digest import digest
 from roomledger.event_store.store import EventStore
 from roomledger.processes.cluster_manager.snapshots import Snapshots
-from roomledger.processes.management_api.api import PROJECTIONS
 from roomledger.runtime.access import AUDIT, layout, open_access
+from roomledger.runtime.projector import FOLDER
 from roomledger.runtime.purposes import settings_of
 from roomledger.runtime.verifying import Report, verified
 from roomledger.sdk.cluster import Cluster
@@ -67,7 +67,7 @@ async def _report(source: LogSource) -> Report:
             report = await verified(
                 access.store,
                 settings,
-                directory=configured.data_dir / PROJECTIONS,
+                directory=configured.data_dir / FOLDER,
                 claims=claims,
                 expired_before=datetime.now(UTC) - timedelta(seconds=min(kept.load_ttl_s, kept.text_ttl_s)),
                 on_progress=on_progress,
