@@ -105,4 +105,12 @@ def tokens_owned(
     return owned("id", ids), owned("code", codes)
 
 
-TOKENS: Final = Projection("tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of, tokens_owned))
+def voided_of(db: sqlite3.Connection, room: str, now: datetime) -> list[Row]:
+    """Return the tokens of a room that were revoked, or void with it, and else would still be good."""
+    asked = "SELECT * FROM tokens WHERE room = ? AND state = 'revoked' AND expires_at > ?"
+    return rows(db, asked, room, moment(now))
+
+
+TOKENS: Final = Projection(
+    "tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of, tokens_owned, voided_of)
+)

@@ -54,6 +54,11 @@ async def test_a_room_that_does_not_exist_is_refused(cluster: TestCluster) -> No
         await controller(cluster, "nowhere")
     assert refused.value.code is Code.NO_SUCH_ROOM
 
+    async def given_back() -> bool:
+        return await task_of(cluster, "nowhere") is None
+
+    await until(given_back)
+
 
 async def test_a_room_that_is_not_run_here_is_refused(cluster: TestCluster) -> None:
     await cluster.manager()

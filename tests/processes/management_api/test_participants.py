@@ -2,6 +2,7 @@ import asyncio
 
 import httpx
 
+from roomledger.sdk.rooms import Conference, Controller
 from roomledger_events.rooms import Media, ParticipantLeft, Permission, PermissionChanged
 from roomledger_events.subjects import Kind
 from tests.processes.management_api.running import problem
@@ -66,6 +67,29 @@ async def test_a_patched_permission_is_in_the_log_and_in_the_answer(whole: Whole
     assert answer.headers["Ledger-Sequence"] == str(last.sequence)
     again = await whole.client.get(f"/v1/rooms/{room}/participants/ada")
     assert again.json()["permission"] == MUTED
+
+
+async def test_a_patched_permission_is_what_the_room_answers_from_then_on_also_after_it_has_moved(
+    cluster: TestCluster,
+) -> None:
+    async with Whole.of(cluster) as whole:
+        room = await whole.room()
+        token = await whole.token(room)
+        await whole.join(room, "ada", token)
+        assert (await patched(whole, "ada", MUTE)).status_code == 200
+        muted = Permission(publish=Media(audio=False, video=True), subscribe=Media(audio=True, video=True))
+        first = (await cluster.cluster().get_scheduled("conference", room)).worker
+        for moved in (False, True):
+            if moved:
+                await cluster.conference(worker_id="second")
+                await cluster.cluster().quit(first)
+            worker = (await cluster.cluster().schedule("conference", room)).worker
+            node = await Conference(cluster.access.broker, actor="test").get_node(worker, room)
+            rooms = Controller(cluster.access.broker, actor="test")
+            again = await rooms.join(node, room, token, participant="ada", portal="portal-1")
+            back = await rooms.come_back(node, room, "ada", portal="portal-2" if moved else "portal-1")
+            assert again.permission == back.permission == muted
+        assert worker == "second"
 
 
 async def test_patches_at_the_same_time_lose_nothing(whole: Whole) -> None:

@@ -184,7 +184,12 @@ class Conference:
         if request.task != request.room:
             raise Refusal(Code.INVALID_ARGUMENT, "the task of a room is the room's id")
         await self._check_placement(request.room)
-        node = await self._run(request.room, meta)
+        try:
+            node = await self._run(request.room, meta)
+        except Refusal as refusal:
+            if refusal.code is Code.NO_SUCH_ROOM:
+                self._begin(self._cluster.unschedule(self.id, request.room), f"giving {request.room} back")
+            raise
         if node is None:
             raise RuntimeError("a room is only left alone where that was asked for")
         return shapes.NodeFound(node=node)

@@ -98,7 +98,7 @@ class ManagementApi:
         metrics = Metrics(lambda: self._projector.position)
         app = _application()
         app.include_router(token_routes(self._tokens))
-        app.include_router(room_routes(self._rooms))
+        app.include_router(room_routes(self._rooms, self._tokens))
         app.include_router(participant_routes(participants))
         app.include_router(cluster_routes(workers, self._services))
         app.include_router(service_routes(self._services))

@@ -10,11 +10,12 @@ from roomledger.processes.management_api.known_rooms import KnownRoom
 from roomledger.processes.management_api.requests import Caller, Wanted, once_of, pages
 from roomledger.processes.management_api.rooms import Rooms
 from roomledger.processes.management_api.shapes import Id, NewRoom, Paging, RoomChange, RoomShape
+from roomledger.processes.management_api.tokens import Tokens
 
 NO_ROOM = "the service has no such room: `no_such_room`"
 
 
-def room_routes(rooms: Rooms) -> APIRouter:
+def room_routes(rooms: Rooms, tokens: Tokens) -> APIRouter:
     """Return the paths of rooms."""
     router = APIRouter(prefix="/v1/rooms", tags=["rooms"])
 
@@ -75,6 +76,7 @@ def room_routes(rooms: Rooms) -> APIRouter:
     async def delete_room(room: Id, service: Caller, meta: Wanted, request: Request) -> None:
         """Delete a room: everybody in it is out, for the reason `room_deleted`, and its tokens are void."""
         request.state.sequence = await rooms.delete(service, room, meta)
+        tokens.give_back_of(room, request.state.sequence, meta)
 
     return router
 

@@ -1,8 +1,9 @@
 """Tokens: a portal is reserved, the token is recorded, and only then is it handed out."""
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -10,6 +11,7 @@ from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.room import ROOM
 from roomledger.domain.room_commands import RevokeToken
 from roomledger.domain.signed_token import Claims, sign
+from roomledger.event_store.errors import EventStoreError
 from roomledger.event_store.store import EventStore
 from roomledger.processes.management_api.known_rooms import KnownRoom
 from roomledger.processes.management_api.requests import Once
@@ -28,6 +30,7 @@ from roomledger_events.tasks import Preference
 from roomledger_events.tokens import TokenIssued
 from roomledger_events.workers import WorkerInfo
 from roomledger_projections import tokens as projected
+from roomledger_projections.errors import ProjectionError
 from roomledger_projections.projection import Row
 from roomledger_projections.tokens import TOKENS
 
@@ -39,6 +42,7 @@ RETRIED: Final = frozenset({Code.ALL_IN_FULL_LOAD, Code.NO_SUCH_PURPOSE, Code.NO
 _PAUSE_S: Final = 0.1
 _ATTEMPT_S: Final = 0.5
 _GIVE_BACK_S: Final = 1.0
+_AT_ONCE: Final = 16
 
 
 class Wish(NamedTuple):
@@ -162,6 +166,34 @@ class Tokens:
             self._give_back(row["portal"], row["code"], sent)
         return answer.sequence
 
+    def give_back_of(self, room: str, deleted: int, meta: Meta) -> None:
+        """Give the portals back that were reserved for a deleted room's tokens, while nobody waits for it.
+
+        Args:
+            room: Which room.
+            deleted: The sequence since when there is no such room.
+            meta: Who deleted it.
+        """
+        self._begin(self._unschedule_of(room, deleted, meta))
+
+    async def _unschedule_of(self, room: str, deleted: int, meta: Meta) -> None:
+        try:
+            await self._projector.caught_up(deleted)
+            found = await self._projector.ask(TOKENS, projected.voided_of, room, datetime.now(UTC))
+        except (Refusal, EventStoreError, ProjectionError) as error:
+            log.warning(
+                "a deleted room's portals are not given back: that runs out", room=room, error=str(error)
+            )
+            return
+        doors = asyncio.Semaphore(_AT_ONCE)
+
+        async def give_back(row: Row) -> None:
+            async with doors:
+                sent = RequestMeta(correlation=row["id"], actor=meta.actor, traceparent=meta.traceparent)
+                await self._unschedule(row["portal"], row["code"], sent)
+
+        await asyncio.gather(*map(give_back, found.value))
+
     async def _find(self, token: str) -> Known[Row | None]:
         """Return a token as it is known, also one that was issued this very moment."""
         found = await self._projector.ask(TOKENS, projected.token, token, datetime.now(UTC))
@@ -228,7 +260,10 @@ class Tokens:
 
     def _give_back(self, worker: str, code: str, meta: RequestMeta) -> None:
         """Give a reservation up that nobody will use, without making the caller wait for it."""
-        task = asyncio.create_task(self._unschedule(worker, code, meta))
+        self._begin(self._unschedule(worker, code, meta))
+
+    def _begin(self, giving_back: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(giving_back)
         self._giving_back.add(task)
         task.add_done_callback(self._giving_back.discard)
 
