@@ -2,13 +2,14 @@ import multiprocessing
 import threading
 import time
 import uuid
+from itertools import islice
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomledger_events.identifiers import Id, InvalidId, check_id, new_id, new_secret_id
+from roomledger_events.identifiers import Id, InvalidId, check_id, new_id, new_ids, new_secret_id
 
 NO_IDS = {
     "empty": "",
@@ -118,3 +119,11 @@ def test_secret_ids_have_128_bits_and_are_ids():
     made = {new_secret_id() for _ in range(1_000)}
     assert len(made) == 1_000
     assert all(len(bytes.fromhex(each)) == 16 and check_id(each) for each in made)
+
+
+def test_many_ids_made_at_once_grow_and_are_all_different() -> None:
+    ids = list(islice(new_ids(256), 10_000))
+    single = new_id()
+    assert ids == sorted(set(ids))
+    assert ids[-1] < single
+    assert all(uuid.UUID(each).version == 7 for each in ids)

@@ -108,7 +108,7 @@ class Candidates:
 
     def choose(self, preference: Preference, draw: float, most: int = RANKED) -> Choice:
         """Return who could serve a preference, and in what order, at most so many."""
-        refused = {rule: count for rule, count in self.unavailable.items() if count}
+        refused = self.unavailable.copy()
         if not self.available:
             return Choice([], 0, 0, refused)
         found = self.matcher.find(preference, Available(self.pools, self.needs, self.available))
@@ -158,4 +158,8 @@ class Candidates:
                 del self.needs[need]
 
     def _count(self, rule: str, change: int) -> None:
-        self.unavailable[rule] = self.unavailable.get(rule, 0) + change
+        count = self.unavailable.get(rule, 0) + change
+        if count:
+            self.unavailable[rule] = count
+        else:
+            del self.unavailable[rule]

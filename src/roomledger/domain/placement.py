@@ -29,10 +29,10 @@ from roomledger.domain.membership import (
     check_names,
     invalid,
 )
-from roomledger.domain.pools import millionths
+from roomledger.domain.pools import ONE, millionths
 from roomledger.domain.scheduler_state import MAX_REFUSALS, REFUSAL_PAUSE, SchedulerState
 from roomledger.domain.task import Phase, Task
-from roomledger.domain.worker import Worker, shown
+from roomledger.domain.worker import Worker
 from roomledger_events.envelope import Event
 from roomledger_events.tasks import (
     Basis,
@@ -383,8 +383,8 @@ def _basis(state: SchedulerState, context: Context, choice: Choice) -> Basis:
         workers=len(state.workers),
         candidates=choice.candidates,
         refused=choice.refused,
-        load=shown(ranked[0].effective) if ranked else None,
-        runners_up=tuple([RunnerUp(worker=each.id, load=shown(each.effective)) for each in ranked[1:]]),
+        load=ranked[0].effective / ONE if ranked else None,
+        runners_up=tuple([RunnerUp(worker=each.id, load=each.effective / ONE) for each in ranked[1:]]),
         draw=context.draw if ranked and state.candidates.draws else None,
     )
 

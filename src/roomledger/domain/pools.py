@@ -5,7 +5,6 @@ bits are the worker's number and whose high bits are what the pool orders by, so
 order.  Loads are counted in millionths: sums of whole numbers are exact, whatever their order.
 """
 
-from itertools import islice
 from typing import Final
 
 from sortedcontainers import SortedList  # type: ignore[import-untyped]  # it ships no types
@@ -57,7 +56,8 @@ class Pool:
 
     def first(self, most: int) -> list[int]:
         """Return the numbers of the first ones."""
-        return [rank & NUMBER for rank in islice(self.order, most)]
+        numbers: list[int] = self.order[:most]
+        return numbers
 
     def move(self, number: int, before: int, after: int) -> None:
         """Take in that the effective load of a worker changed."""
@@ -74,6 +74,10 @@ class LeastLoadedFirst(Pool):
     """A pool in the order of effective loads, then in joining order."""
 
     __slots__ = ()
+
+    def first(self, most: int) -> list[int]:
+        """Return the numbers of the first ones."""
+        return [rank & NUMBER for rank in self.order[:most]]
 
     def move(self, number: int, before: int, after: int) -> None:
         """Move a worker to its new place."""
@@ -117,6 +121,10 @@ class InTurns(Pool):
         self.free = 0
         self.turn = 0
         self.turns: dict[int, int] = {}
+
+    def first(self, most: int) -> list[int]:
+        """Return the numbers of those whose turns are next."""
+        return [rank & NUMBER for rank in self.order[:most]]
 
     def enter(self, number: int, load: int) -> None:
         """Let a worker take part: from the turn that it has, or a stride from now if it is new."""

@@ -49,6 +49,11 @@ class Connection(Client):
         self._established = False
         self._told = ""
 
+    @property
+    def inbox(self) -> str:
+        """The prefix of the subjects that answers come to."""
+        return self._inbox_prefix.decode()
+
     def establish(self) -> None:
         """Take note that the first connect has succeeded."""
         self._established = True

@@ -133,7 +133,7 @@ class JetStreamStore(JetStreamLog):
         while True:
             try:
                 answer = await self._requests.ask(
-                    what, subject, body, headers=headers, within_s=deadline - now()
+                    what, subject, body, headers=headers, within_s=deadline - now(), often=True
                 )
                 return int(answer["seq"])
             except LogUnavailable as error:

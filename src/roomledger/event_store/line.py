@@ -129,6 +129,12 @@ class Line(asyncio.Protocol):
         size = len(header)
         self.write(b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, size, size + len(body), header, body))
 
+    def request_with_header(self, subject: bytes, reply: bytes, header: bytes, body: bytes) -> None:
+        """Publish a request with a header, at once: whoever asks waits for the answer."""
+        size = len(header)
+        self.write(b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, size, size + len(body), header, body))
+        self._write_out()
+
     async def flush(self) -> None:
         """Return when the server has taken in all that was written, and all that it sent before has come.
 

@@ -9,6 +9,7 @@ import nats.errors
 
 from roomledger.event_store.connection import Connection
 from roomledger.event_store.errors import LogUnavailable
+from roomledger.event_store.request_line import RequestLine
 
 API: Final = "$JS.API"
 STREAM_NOT_FOUND: Final = 10059
@@ -62,6 +63,12 @@ def _passing_reason(failure: dict[str, Any], *, unknown_before: bool) -> str:
     return reason
 
 
+def _header(headers: dict[str, Any] | None) -> bytes:
+    """Return headers as they stand on the wire."""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in (headers or {}).items()])
+    return f"NATS/1.0\r\n{fields}\r\n".encode()
+
+
 class Requests:
     """Asks JetStream, again and again until it answers or the time is up.
 
@@ -74,6 +81,7 @@ class Requests:
         self.connection = connection
         self._attempt_s = attempt_s
         self._attempts: set[asyncio.Timeout] = set()
+        self._line = RequestLine(connection)
         connection.on_lost.add(self._give_up_attempts)
 
     async def ask(
@@ -84,6 +92,7 @@ class Requests:
         *,
         headers: dict[str, Any] | None = None,
         within_s: float,
+        often: bool = False,
     ) -> dict[str, Any]:
         """Send a request until an answer comes, and return the answer.
 
@@ -93,6 +102,7 @@ class Requests:
             body: What is sent.
             headers: What goes with it.
             within_s: How long to try in all, in seconds.
+            often: Whether such requests are many; they take the line, where there is one.
 
         Raises:
             ApiError: JetStream refused, for a reason that does not pass by itself.
@@ -105,7 +115,9 @@ class Requests:
         unknown = False
         while await self._is_up(deadline):
             try:
-                answer = await self._attempt(subject, body, headers, min(deadline, now() + self._attempt_s))
+                until = min(deadline, now() + self._attempt_s)
+                asked = self._line.ask(subject, _header(headers), body, until) if often else None
+                answer = _decode(await (asked or self._attempt(subject, body, headers, until)))
             except nats.errors.NoRespondersError:
                 reason = "nobody keeps it there"
             except TimeoutError:
@@ -139,7 +151,7 @@ class Requests:
 
     async def _attempt(
         self, subject: str, body: bytes, headers: dict[str, Any] | None, deadline: float
-    ) -> dict[str, Any]:
+    ) -> bytes:
         attempt = asyncio.timeout_at(deadline)
         self._attempts.add(attempt)
         try:
@@ -152,7 +164,7 @@ class Requests:
                     raise asyncio.CancelledError
         finally:
             self._attempts.discard(attempt)
-        return _decode(answer.data)
+        return answer.data
 
     def _give_up_attempts(self) -> None:
         """End all attempts: what was asked over a connection that is lost will not be answered."""

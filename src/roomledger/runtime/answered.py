@@ -1,9 +1,10 @@
 """Answers to commands that carried an id: the same id within ten minutes gets the same answer."""
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
+
+from roomledger.runtime.pending import Pending
 
 REMEMBERED_S: Final = 600.0
 REMEMBERED_MOST: Final = 200_000
@@ -15,14 +16,14 @@ class Answered:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         # In the order of their time, because one that is remembered anew goes to the end.
-        self._by_command: dict[str, tuple[float, asyncio.Future[Any]]] = {}
+        self._by_command: dict[str, tuple[float, Pending[Any]]] = {}
 
-    def get(self, command: str | None) -> "asyncio.Future[Any] | None":
+    def get(self, command: str | None) -> Pending[Any] | None:
         """Return the answer to a command, given or still to come; None for one that is not known."""
         known = None if command is None else self._by_command.get(command)
         return None if known is None else known[1]
 
-    def remember(self, command: str | None, answer: "asyncio.Future[Any]") -> None:
+    def remember(self, command: str | None, answer: Pending[Any]) -> None:
         """Keep the answer to a command that has an id."""
         if command is None:
             return

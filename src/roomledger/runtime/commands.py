@@ -1,11 +1,11 @@
 """What travels with a command, and what comes back."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from roomledger.runtime.pending import Pending
 from roomledger_events.envelope import Address
 
 
@@ -46,22 +46,23 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         value: The decision's answer.
-        address: Where the last event of the decision stands, or of those before it where it led to none:
-            the answer reflects everything up to there.
+        sequence: The sequence of the commit that it reflects.
+        place: Of the last event that it reflects, in this commit.
     """
 
     value: Any
-    address: Address
+    sequence: int
+    place: int
 
     @property
-    def sequence(self) -> int:
-        """The sequence of the commit that it reflects."""
-        return self.address.sequence
+    def address(self) -> Address:
+        """Where the last event of the decision stands, or of those before it where it led to none."""
+        return Address(self.sequence, self.place)
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A command in a writer's queue, with the future that its caller waits for."""
+    """A command in a writer's queue, with the answer that its caller waits for."""
 
     command: Any
     meta: Meta
-    answer: asyncio.Future[Answer]
+    answer: Pending[Answer]

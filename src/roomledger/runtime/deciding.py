@@ -134,14 +134,14 @@ async def decide_once(
         context = Context(datetime.now(UTC), folded.basis, draw, meta.correlation or "", meta.actor)
         wanted = command(folded.state) if callable(command) else command
         decision = decider.decide(folded.state, wanted, context)
-        address = Address(folded.basis)
+        reflected = Address(folded.basis)
         if decision.facts:
             events = enveloped(decision, meta, source=source, time=context.now)
             sequence = await store.append(boundary, events, folded.expected)
-            address = Address(sequence, len(events) - 1)
+            reflected = Address(sequence, len(events) - 1)
         if decision.refusal is not None:
             raise decision.refusal
-        return Answer(decision.answer, address)
+        return Answer(decision.answer, *reflected)
 
     end = asyncio.get_running_loop().time() + within_s
     if known is None:

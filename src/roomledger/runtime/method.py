@@ -61,8 +61,8 @@ class Method(NamedTuple):
     Attributes:
         request: What its body has to look like.
         answer: Does it; raises `Refusal` where it cannot. It is called in the order of the requests and must
-            not block. A coroutine goes on in a task of its own; a future needs none, which is what a method
-            returns that is called very often.
+            not block. A coroutine goes on in a task of its own; a `Pending` needs none, which is what a
+            method returns that is called very often.
         reply: Makes the reply of what was awaited, where that is not the reply itself.
     """
 

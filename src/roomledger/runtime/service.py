@@ -16,6 +16,7 @@ from roomledger.event_store.line import LineBroken
 from roomledger.runtime import micro
 from roomledger.runtime.commands import Meta
 from roomledger.runtime.method import ERROR, ERROR_CODE, MAX_REQUEST_BYTES, ErrorBody, Method, RequestMeta
+from roomledger.runtime.pending import Pending
 from roomledger.runtime.reception import ByBroker, Listened, reception
 from roomledger_events.identifiers import new_secret_id
 
@@ -150,7 +151,7 @@ class _Endpoint(micro.Endpoint):
             self._service.weight += weight
             future.add_done_callback(partial(self._finish, reply, begun, weight))
 
-    def _begin(self, body: bytes, weight: int) -> "asyncio.Future[Any]":
+    def _begin(self, body: bytes, weight: int) -> "Pending[Any] | asyncio.Future[Any]":
         if self._service.weight + weight > MOST_AT_ONCE:
             raise Refusal(Code.BUSY, "too many requests are being worked on")
         if len(body) > MAX_REQUEST_BYTES:
@@ -162,14 +163,16 @@ class _Endpoint(micro.Endpoint):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refusal(Code.INVALID_ARGUMENT, str(error)) from error
         answer = self._answer(request, _ANONYMOUS if request.meta is None else _meta(request.meta))
-        if isinstance(answer, asyncio.Future):
+        if isinstance(answer, Pending | asyncio.Future):
             return answer
         task = asyncio.ensure_future(answer)
         self._service.tasks.add(task)
         task.add_done_callback(self._service.tasks.discard)
         return task
 
-    def _finish(self, reply: bytes, begun: int, weight: int, future: "asyncio.Future[Any]") -> None:
+    def _finish(
+        self, reply: bytes, begun: int, weight: int, future: "Pending[Any] | asyncio.Future[Any]"
+    ) -> None:
         if not future.cancelled():
             error = future.exception()
             if error is not None:

@@ -14,7 +14,7 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -30,8 +30,9 @@ from roomledger.runtime.answered import Answered
 from roomledger.runtime.commands import TIMER, Answer, Meta, Query, Waiting
 from roomledger.runtime.earlier import REMEMBERED, Earlier
 from roomledger.runtime.errors import Deposed
-from roomledger_events.envelope import MAX_EVENTS, Address, Commit, CommitTooLarge, Draft, Event
-from roomledger_events.identifiers import new_id
+from roomledger.runtime.pending import Pending
+from roomledger_events.envelope import MAX_EVENTS, Commit, CommitTooLarge, Draft, Event
+from roomledger_events.identifiers import new_ids
 from roomledger_events.subjects import GUARDED, Boundary, Kind
 
 State = TypeVar("State")
@@ -118,15 +119,15 @@ class Writer(Generic[State, Command]):
 
     # -- Commands in
 
-    def submit(self, command: Command | Query, meta: Meta) -> "asyncio.Future[Answer]":
-        """Queue a command; the future ends with its answer, or with a `Refusal`.
+    def submit(self, command: Command | Query, meta: Meta) -> Pending[Answer]:
+        """Queue a command; it ends with its answer, or with a `Refusal`.
 
-        A command whose future is cancelled while it waits is not carried out.
+        A command that is cancelled while it waits is not carried out.
         """
         known = self._answered.get(meta.command)
         if known is not None:
             return known
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: Pending[Answer] = Pending()
         if self._unavailable is not None:
             answer.set_exception(self._unavailable)
         elif len(self._queue) >= QUEUE_LIMIT:
@@ -219,7 +220,7 @@ class Writer(Generic[State, Command]):
             decision = self._decide(command, meta, now)
             if decision.refusal is not None:
                 raise decision.refusal
-            events = self._events_of(decision.facts, meta, now)
+            events = self._events_of(decision.facts, meta, now, new_ids(1))
             if not events:
                 break
             began = monotonic()
@@ -291,22 +292,19 @@ class Writer(Generic[State, Command]):
         now = self._clock()
         if deadline is None or deadline > now:
             return
-        loop = asyncio.get_running_loop()
         for command in reversed(self._decider.due(self.state, now)):
-            answer: asyncio.Future[Answer] = loop.create_future()
-            answer.add_done_callback(_report_timer)
-            self._queue.appendleft(Waiting(command, TIMER, answer))
+            self._queue.appendleft(Waiting(command, TIMER, Pending()))
 
     def _decide_what_waits(self) -> _Batch:
         """Decide commands and evolve the state with them, as far as their events go into one commit."""
         batch = _Batch([], Draft())
         queue, decided, draft = self._queue, batch.decided, batch.events
+        now, ids = self._clock(), new_ids(min(len(queue), MAX_EVENTS))
         while queue:
             waiting = queue[0]
             if waiting.answer.cancelled():
                 queue.popleft()
                 continue
-            now = self._clock()
             try:
                 decision = self._decide(waiting.command, waiting.meta, now)
             except Exception as error:
@@ -315,7 +313,7 @@ class Writer(Generic[State, Command]):
                 waiting.answer.set_exception(error)
                 continue
             if decision.facts:
-                events = self._events_of(decision.facts, waiting.meta, now)
+                events = self._events_of(decision.facts, waiting.meta, now, ids)
                 of_another_kind = draft and draft[0].data.kind is not events[0].data.kind
                 if of_another_kind or not draft.add(events):
                     break
@@ -328,7 +326,7 @@ class Writer(Generic[State, Command]):
 
     async def _commit(self, batch: _Batch) -> None:
         """See a batch through: store its events, then answer."""
-        before = Address(self.basis, MAX_EVENTS - 1)
+        before = self.basis
         if batch.events:
             try:
                 await self._append(batch)
@@ -349,8 +347,8 @@ class Writer(Generic[State, Command]):
             if decision.refusal is not None:
                 self._refuse(waiting, decision.refusal)
             elif not waiting.answer.done():
-                address = before if place < 0 else Address(self.basis, place)
-                waiting.answer.set_result(Answer(decision.answer, address))
+                reflected = (before, MAX_EVENTS - 1) if place < 0 else (self.basis, place)
+                waiting.answer.set_result(Answer(decision.answer, *reflected))
 
     def _decide(self, command: Any, meta: Meta, now: datetime) -> Decision:  # noqa: ANN401  - the decider knows its commands
         try:
@@ -361,12 +359,12 @@ class Writer(Generic[State, Command]):
         except Refusal as refusal:
             return Decision(refusal=refusal)
 
-    def _events_of(self, facts: Sequence[Fact], meta: Meta, now: datetime) -> list[Event]:
+    def _events_of(self, facts: Sequence[Fact], meta: Meta, now: datetime, ids: Iterator[str]) -> list[Event]:
         return [
             Event.of(
                 fact.data,
                 about=fact.about,
-                id=new_id(),
+                id=next(ids),
                 source=self._source,
                 time=now,
                 correlation=fact.correlation or meta.correlation or meta.command or fact.about,
@@ -544,9 +542,3 @@ class Writer(Generic[State, Command]):
         for future in waiting:
             if not future.done():
                 future.set_exception(refusal)
-
-
-def _report_timer(answer: "asyncio.Future[Answer]") -> None:
-    """Fetch a timer's outcome, so that it is never reported as forgotten; a failed one stays due."""
-    if not answer.cancelled():
-        answer.exception()

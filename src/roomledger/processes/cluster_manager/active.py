@@ -24,6 +24,7 @@ from roomledger.runtime.commands import Answer, Meta, Query
 from roomledger.runtime.ending import end
 from roomledger.runtime.errors import Deposed
 from roomledger.runtime.explaining import explained
+from roomledger.runtime.pending import Pending
 from roomledger.runtime.writer import Writer
 from roomledger.sdk.cluster import Digested, StateDigests
 from roomledger_events.subjects import Boundary, Kind
@@ -44,8 +45,8 @@ class Desk:
         self.liveness = liveness
         self.running: asyncio.Task[None] | None = None
 
-    def decide(self, command: Command | Query, meta: Meta) -> "asyncio.Future[Answer]":
-        """Have a command decided; the future ends with the answer, or with a `Refusal`."""
+    def decide(self, command: Command | Query, meta: Meta) -> Pending[Answer]:
+        """Have a command decided; it ends with the answer, or with a `Refusal`."""
         return self.writer.submit(command, meta)
 
 

@@ -1,13 +1,12 @@
 """What the active manager answers: the methods of the wire, as commands and queries of its rules.
 
-The methods that are called often return the writer's future and need no task; their replies are made of its
-answer by a function beside.
+The methods that are called often return the writer's `Pending` and need no task; their replies are made of
+its answer by a function beside.
 """
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,12 +18,12 @@ from roomledger.domain.worker import Worker
 from roomledger.processes.cluster_manager.active import Active, Desk
 from roomledger.runtime.calls import Method, Nothing
 from roomledger.runtime.commands import Answer, Meta, Query
+from roomledger.runtime.pending import Pending
 from roomledger.sdk import cluster
 from roomledger.sdk.arguments import PreferenceArgument
 from roomledger_events.tasks import Preference
 
-Deciding = asyncio.Future[Answer]
-Value = TypeVar("Value")
+Deciding = Pending[Answer]
 
 _ANY: Final = Preference()
 _ANY_ASKED: Final = PreferenceArgument()
@@ -79,16 +78,16 @@ class _Methods:
             desk.liveness.forget(request.worker)
         return Nothing()
 
-    def keep_alive(self, request: cluster.OfWorker, _: Meta) -> "asyncio.Future[Any]":
+    def keep_alive(self, request: cluster.OfWorker, _: Meta) -> Awaitable[cluster.KeptAlive]:
         desk = self._active.desk_of(request.worker)
         if desk is None:
-            return _done(cluster.KeptAlive(status="who_are_you", draining=False))
+            return Pending.known(cluster.KeptAlive(status="who_are_you", draining=False))
         self._active.hear(desk, request.worker)
         worker = desk.writer.state.workers[request.worker]
         if worker.taken:
             # That a task is another's is told when it is in the log, and not before.
-            return asyncio.ensure_future(self._kept_alive(desk, request.worker))
-        return _done(_kept(worker))
+            return self._kept_alive(desk, request.worker)
+        return Pending.known(_kept(worker))
 
     @staticmethod
     async def _kept_alive(desk: Desk, worker: str) -> cluster.KeptAlive:
@@ -167,7 +166,7 @@ class _Methods:
         command = placement.Schedule(request.task, preference, request.reserve_ms)
         return self._active.desk(request.purpose).decide(command, meta)
 
-    def unschedule(self, request: cluster.OfWorkerAndTask, meta: Meta) -> "asyncio.Future[Any]":
+    def unschedule(self, request: cluster.OfWorkerAndTask, meta: Meta) -> Pending[Any]:
         return self._of_known(request.worker, placement.Unschedule(request.worker, request.task), meta)
 
     async def extend(self, request: cluster.Extend, meta: Meta) -> cluster.Extended:
@@ -206,17 +205,10 @@ class _Methods:
     def _of(self, worker: str, command: Any, meta: Meta) -> Deciding:  # noqa: ANN401  - a command or query
         return self._desk_of(worker).decide(command, meta)
 
-    def _of_known(self, worker: str, command: Command, meta: Meta) -> "asyncio.Future[Any]":
+    def _of_known(self, worker: str, command: Command, meta: Meta) -> Pending[Any]:
         """Have it decided, where the worker is known; of one that is not there is nothing to do."""
         desk = self._active.desk_of(worker)
-        return _done(None) if desk is None else desk.decide(command, meta)
-
-
-def _done(value: Value) -> "asyncio.Future[Value]":
-    """Return a future that has its value already."""
-    future: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
-    future.set_result(value)
-    return future
+        return Pending.known(None) if desk is None else desk.decide(command, meta)
 
 
 def _kept(worker: Worker, released: tuple[str, ...] = ()) -> cluster.KeptAlive:
