@@ -525,7 +525,7 @@ class Writer(Generic[State, Command]):
             first = self._decider.again(self.state, waiting.command, [event for _, event in caused])
             if first is None or first.refusal is not None:
                 return None if first is None else first.refusal
-            return Answer(first.answer, Address(sequence, caused[-1][0]))
+            return Answer(first.answer, sequence, caused[-1][0])
         return None
 
     def _refuse(self, waiting: Waiting, refusal: Refusal) -> None:

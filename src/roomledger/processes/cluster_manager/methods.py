@@ -4,6 +4,7 @@ The methods that are called often return the writer's `Pending` and need no task
 its answer by a function beside.
 """
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -141,9 +142,9 @@ class _Methods:
 
     # -- Tasks
 
-    def pick_up_tasks(self, request: cluster.PickUpTasks, meta: Meta) -> "asyncio.Future[Any]":
+    def pick_up_tasks(self, request: cluster.PickUpTasks, meta: Meta) -> Awaitable[Answer]:
         if len(request.tasks) > TOGETHER:
-            return asyncio.ensure_future(self._pick_up_many(request, meta))
+            return self._pick_up_many(request, meta)
         return self._of(request.worker, placement.PickUpTasks(request.worker, request.tasks), meta)
 
     async def _pick_up_many(self, request: cluster.PickUpTasks, meta: Meta) -> Answer:
@@ -156,9 +157,9 @@ class _Methods:
             deciding.append(self._of(request.worker, command, named))
         answers: list[Answer] = await asyncio.gather(*deciding)
         released = [task for answer in answers for task in answer.value.released]
-        return Answer(placement.PickedUp(tuple(released)), answers[-1].address)
+        return Answer(placement.PickedUp(tuple(released)), answers[-1].sequence, answers[-1].place)
 
-    def lay_down_task(self, request: cluster.OfWorkerAndTask, meta: Meta) -> "asyncio.Future[Any]":
+    def lay_down_task(self, request: cluster.OfWorkerAndTask, meta: Meta) -> Pending[Any]:
         return self._of_known(request.worker, placement.LayDownTask(request.worker, request.task), meta)
 
     def schedule(self, request: cluster.Schedule, meta: Meta) -> Deciding:
