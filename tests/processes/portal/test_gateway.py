@@ -3,8 +3,11 @@
 import asyncio
 import json
 import socket
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -184,6 +187,119 @@ async def test_who_reads_too_slowly_is_closed_and_the_others_notice_nothing(
     (leave,) = house.neighbours.requests("controller.leave")
     assert (leave.participant, leave.reason) == (gone, "disconnected")
     slow.socket.transport.abort()
+
+
+async def test_the_session_of_who_reads_too_slowly_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_connection, "BUFFER", 64 * 1024)
+    monkeypatch.setattr(native_connection, "CLOSE_LIMIT_S", 0.2)
+    lame = socket.create_connection(("127.0.0.1", house.portal.port))
+    lame.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow = await house.client(sock=lame)
+    login = await slow.ask("login", {"token": house.token(), "reconnect": True})
+    slow.socket.transport.pause_reading()
+    while not house.neighbours.away:
+        await house.neighbours.enter(*(new_id() for _ in range(200)))
+    assert house.neighbours.away == {login["result"]["id"]}
+    again = await house.client(max_size=None)
+    back = await again.ask("relogin", {"ticket": login["result"]["ticket"], "after": login["result"]["seq"]})
+    addresses = [tuple(map(int, each["params"]["seq"].split("."))) for each in back["result"]["missed"]]
+    assert len(addresses) == len(house.neighbours.present()) - 1
+    assert addresses == sorted(set(addresses))
+    slow.socket.transport.abort()
+
+
+# -- Too much of it
+
+
+async def test_a_thousand_logins_on_one_connection_are_refused_and_the_portal_stays(house: House) -> None:
+    client = await house.client()
+    await client.login(house.token())
+    for number in range(1000):
+        call = {"jsonrpc": "2.0", "id": number, "method": "login", "params": {"token": "x"}}
+        await client.send(json.dumps(call))
+    codes = {(await client.receive())["error"]["data"]["code"] for _ in range(1000)}
+    assert codes <= {"already_logged_in", "rate_limited"}
+    assert len(house.neighbours.requests("controller.join")) == 1
+    assert await serves(house)
+
+
+async def test_more_messages_than_the_rate_are_refused_with_when_to_send_the_next(opened: Opened) -> None:
+    house = await opened(client_rate=1)
+    client = await house.client()
+    answers = [await client.ask("participants") for _ in range(3)]
+    assert [answer["error"]["data"]["code"] for answer in answers] == ["not_logged_in"] * 2 + ["rate_limited"]
+    assert 1 <= answers[-1]["error"]["data"]["retry_after_ms"] <= 1001
+
+
+async def test_who_does_not_stop_sending_too_much_is_sent_away(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_connection, "EXCESS", 10)
+    house = await opened(client_rate=1)
+    client = await house.client()
+    for _ in range(20):
+        await client.send("{}")
+    assert await client.close_code() == (1008, "too many messages")
+
+
+# -- Tickets
+
+
+@pytest.mark.parametrize("params", [None, [], {}, {"ticket": None}, {"ticket": "t", "after": None, "x": 1}])
+async def test_a_relogin_that_is_none_is_answered_and_closed(house: House, params: object) -> None:
+    client = await house.client()
+    await client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "relogin", "params": params}))
+    assert (await client.receive())["error"]["code"] == -32602
+    assert await client.close_code() == (1008, "the login failed")
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "e30=", "A" * 5000])
+async def test_a_ticket_that_is_none_is_answered_and_closed(house: House, ticket: str) -> None:
+    client = await house.client()
+    answer = await client.ask("relogin", {"ticket": ticket})
+    assert answer["error"]["data"]["code"] == "invalid_ticket"
+    assert await client.close_code() == (1008, "the login failed")
+
+
+@pytest.mark.parametrize(
+    "params", [None, [], {}, {"to": "all"}, {"to": 1, "message": "x"}, {"to": "all", "message": None}]
+)
+async def test_a_text_that_is_none_is_refused_and_the_connection_stays(house: House, params: object) -> None:
+    client = await house.client()
+    await client.login(house.token())
+    await client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "text", "params": params}))
+    assert (await client.receive())["error"]["code"] == -32602
+    assert "result" in await client.ask("participants")
+
+
+# -- TLS and origins
+
+
+async def test_clients_come_by_tls_where_there_is_a_certificate(opened: Opened, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    files = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    files.write_to_path(tmp_path / "portal.pem")
+    house = await opened(portal_tls_cert=tmp_path / "portal.pem", portal_tls_key=tmp_path / "portal.pem")
+    assert house.portal.url.startswith("wss://127.0.0.1:")
+    (join,) = house.neighbours.requests("cluster.join")
+    assert join.info.secure
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    client = await house.client(ssl=trust)
+    await client.login(house.token())
+
+
+async def test_pages_of_other_origins_are_kept_out_and_clients_that_are_no_pages_let_in(
+    opened: Opened,
+) -> None:
+    house = await opened(portal_origins=("https://example.org",))
+    await (await house.client(origin="https://example.org")).login(house.token())
+    await (await house.client()).login(house.token())
+    with pytest.raises(InvalidStatus) as caught:
+        await house.client(origin="https://example.com")
+    assert caught.value.response.status_code == 403
 
 
 # -- Strangers
