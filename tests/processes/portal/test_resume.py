@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from websockets.protocol import State
 
 from roomledger.processes.conference import portal_watch
-from roomledger_events.rooms import ParticipantAway, ParticipantBack
+from roomledger_events.rooms import ParticipantAway, ParticipantBack, ParticipantJoined
 from tests.support.cluster import TestCluster
 from tests.support.conferences import Guests
 from tests.support.nats import until
@@ -274,3 +275,79 @@ async def test_a_portal_that_the_cluster_gave_up_by_mistake_keeps_its_sessions(p
     await until_types(portals, guest.id, JOINED, AWAY, BACK)
     await say(guest, "still there")
     await guest.until("text")
+
+
+# -- While the log is away
+
+
+async def test_nobody_is_sent_away_and_nothing_is_lost_while_nats_server_is_away(portals: Portals) -> None:
+    portal = await portals.portal("portal-1")
+    speaker, guest = await portals.inside(portal.url, "bob"), await portals.inside(portal.url)
+    await say(speaker, "one")
+    await portals.cluster.server.stop()
+    away_from = asyncio.get_running_loop().time()
+    assert (await guest.ask("participants"))["code"] == "log_unavailable"
+    assert (await speaker.ask("text", to="all", message="lost?"))["code"] == "log_unavailable"
+    fresh = await portals.guest(portal.url)
+    assert (await fresh.ask("relogin", ticket=guest.ticket))["code"] == "log_unavailable"
+    # Longer than the lease of a worker and the grace of a session together.
+    await asyncio.sleep(max(0.0, away_from + 6 - asyncio.get_running_loop().time()))
+    await portals.cluster.server.start()
+    answer: dict[str, object] = {}
+    async with asyncio.timeout(5):
+        while "seq" not in answer:
+            answer = await speaker.ask("text", to="all", message="two")
+    await until(lambda: "two" in guest.texts(), 5)
+    assert guest.texts() == speaker.texts()
+    assert set(guest.texts()) - {"lost?"} == {"one", "two"}
+    assert len(guest.texts()) == len(set(guest.texts()))
+    assert guest.socket.state is State.OPEN
+    assert {LEFT} & {each.type for each in await portals.events()} == set()
+
+
+async def test_a_connection_that_is_lost_while_nats_server_is_away_is_told_to_the_room_later(
+    portals: Portals,
+) -> None:
+    portal = await portals.portal("portal-1")
+    guest = await portals.inside(portal.url)
+    await portals.cluster.server.stop()
+    guest.abort()
+    await until(lambda: portal.connections == 0)
+    await portals.cluster.server.start()
+    await until_types(portals, guest.id, JOINED, AWAY)
+    await (await portals.guest(portal.url)).relogin(guest.ticket)
+
+
+# -- Who hangs up
+
+
+@pytest.mark.parametrize("reconnect", [True, False])
+async def test_who_hangs_up_at_any_moment_of_a_login_leaves_nothing_behind(
+    portals: Portals, *, reconnect: bool
+) -> None:
+    portal = await portals.portal("portal-1", reconnection_timeout_ms=500)
+
+    async def hang_up(after_ms: int) -> None:
+        guest = await portals.guest(portal.url)
+        token = await portals.token(portal.url)
+        asking = asyncio.create_task(guest.ask("login", token=token, reconnect=reconnect))
+        await asyncio.wait({asking}, timeout=after_ms / 1000)
+        guest.abort()
+        await guest.closed()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    await asyncio.gather(*(hang_up(after_ms) for after_ms in range(0, 60, 2)))
+    await portal.stop()
+    there = {"somebody"}
+    async with asyncio.timeout(15):
+        while there:
+            there = await present(portals)
+    joined = [each.data.token for each in await portals.events() if isinstance(each.data, ParticipantJoined)]
+    assert len(joined) == len(set(joined))
+    types = [each.type for each in await portals.events()]
+    assert types.count(JOINED) == types.count(LEFT)
+
+
+async def present(portals: Portals) -> set[str]:
+    return await Guests(portals.cluster.access.broker, "test").present("r1")

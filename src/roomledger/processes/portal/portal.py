@@ -91,6 +91,11 @@ class Portal:
         return self._gateway.connections
 
     @property
+    def sessions(self) -> int:
+        """How many sessions are here, with those that wait for their clients."""
+        return 0 if self._lobby is None else self._lobby.sessions
+
+    @property
     def draining(self) -> bool:
         """Whether it lets nobody new in."""
         return self._worker is not None and self._worker.draining
