@@ -10,12 +10,12 @@ import asyncio
 import gc
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from benchmarks.figures import percentile, report, server
+from benchmarks.sessions import LIFE, STEPS, WORKERS, Session, Sessions
 from roomledger.domain.room_settings import DEFAULT_ROLES
 from roomledger.event_store.connection import connect
 from roomledger.event_store.jetstream import JetStreamStore
@@ -28,82 +28,20 @@ from roomledger_events.catalogue import decode
 from roomledger_events.envelope import Commit, Event, Payload, encode
 from roomledger_events.identifiers import new_id, new_secret_id
 from roomledger_events.rooms import (
-    Media,
-    ParticipantJoined,
-    ParticipantLeft,
-    Permission,
     RoomCreated,
     RoomSettings,
 )
 from roomledger_events.subjects import GUARDED, Boundary, Kind
 from roomledger_events.tasks import (
-    Basis,
-    Preference,
-    ReservationExpired,
-    TaskLaidDown,
-    TaskPickedUp,
     WorkerReserved,
 )
-from roomledger_events.tokens import TokenIssued
-from roomledger_events.workers import LoadReported, WorkerInfo, WorkerJoined
+from roomledger_events.workers import WorkerInfo, WorkerJoined
 from roomledger_projections import PROJECTIONS
 from roomledger_projections.cluster import CLUSTER
 from roomledger_projections.projection_file import ProjectionFile
 
-PURPOSES = ("portal", "conference", "webrtc", "streaming", "recording", "sip", "audio", "video")
 TOGETHER = (1, 32)
-WORKERS = 10
-OF_A_SESSION = 8
-BOTH = Media(audio=True, video=True)
-PRESENTER = Permission(publish=BOTH, subscribe=BOTH)
-ORIGIN = Preference(isp="isp1", region="eu")
 CREATED = "2026-01-01T00:00:00Z"
-
-
-class Session(NamedTuple):
-    """The ids of one session."""
-
-    token: str
-    code: str
-    participant: str
-    worker: str
-
-
-def _reserved(later: datetime, basis: Basis, of: Session) -> Payload:
-    return WorkerReserved(
-        task=of.code,
-        worker=of.worker,
-        expires_at=later,
-        reserve_ms=180_000,
-        preference=ORIGIN,
-        basis=basis,
-    )
-
-
-def _issued(later: datetime, room: str, of: Session) -> Payload:
-    return TokenIssued(
-        token=of.token,
-        code=of.code,
-        room=room,
-        service="s1",
-        user="Ada",
-        role="presenter",
-        portal=of.worker,
-        expires_at=later,
-        origin=ORIGIN,
-    )
-
-
-def _joined(of: Session) -> Payload:
-    return ParticipantJoined(
-        participant=of.participant,
-        user="Ada",
-        role="presenter",
-        permission=PRESENTER,
-        portal=of.worker,
-        token=of.token,
-        origin=ORIGIN,
-    )
 
 
 class Lane:
@@ -129,26 +67,14 @@ class Lane:
 
     async def _hold(self, sessions: int) -> None:
         """Let sessions take place side by side: each of their steps is one commit."""
-        ids = [
-            Session(new_id(), new_secret_id(), new_id(), self._worker(self._sessions + number))
-            for number in range(sessions)
+        until = datetime.now(UTC) + LIFE
+        workers = [self._worker(self._sessions + number) for number in range(sessions)]
+        those = [
+            Session(new_id(), new_secret_id(), new_id(), worker, self._room, until) for worker in workers
         ]
         self._sessions += sessions
-        later = datetime.now(UTC) + timedelta(minutes=3)
-        basis = Basis(
-            sequence=max(self._last.values()), strategy="last-used", workers=WORKERS, candidates=7, load=0.2
-        )
-        for kind, step in (
-            (Kind.SCHEDULER, partial(_reserved, later, basis)),
-            (Kind.TOKEN, partial(_issued, later, self._room)),
-            (Kind.ROOM, _joined),
-            (Kind.SCHEDULER, lambda of: TaskPickedUp(task=of.code, worker=of.worker)),
-            (Kind.LOAD, lambda of: LoadReported(worker=of.worker, load=0.25)),
-            (Kind.ROOM, lambda of: ParticipantLeft(participant=of.participant, reason="logout")),
-            (Kind.SCHEDULER, lambda of: TaskLaidDown(task=of.code, worker=of.worker, expires_at=later)),
-            (Kind.SCHEDULER, lambda of: ReservationExpired(task=of.code, worker=of.worker)),
-        ):
-            await self._append(kind, [step(each) for each in ids])
+        for kind, step in STEPS:
+            await self._append(kind, [step(each) for each in those])
 
     async def _append(self, kind: Kind, data: list[Payload]) -> None:
         name = self._room if kind in {Kind.ROOM, Kind.TOKEN} else self._purpose
@@ -190,9 +116,11 @@ async def measure(together: int, events: int) -> list[dict[str, Any]]:
     async with server() as (nats, path):
         connection = await connect(nats.url, "service", nats.credentials["service"])
         store = await JetStreamStore.open(connection, Layout(load_ttl_s=24 * 3600))
-        sessions = events // OF_A_SESSION // len(PURPOSES)
+        sessions = events // len(STEPS) // len(Sessions.PURPOSES)
         with Watch() as appending:
-            await asyncio.gather(*(Lane(store, purpose, together).run(sessions) for purpose in PURPOSES))
+            await asyncio.gather(
+                *(Lane(store, purpose, together).run(sessions) for purpose in Sessions.PURPOSES)
+            )
         with Watch() as reading:
             commits = [commit async for commit in store.read()]
         count = sum(len(commit.events) for commit in commits)

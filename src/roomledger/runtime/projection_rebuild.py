@@ -1,15 +1,16 @@
 """A projection rebuilt from the log beside the live file, whoever else follows the log into that one."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
-from roomledger.event_store.store import ReadableLog
+from roomledger.event_store.store import Head, ReadableLog
 from roomledger.runtime.arrivals import batches
 from roomledger.runtime.rebuilding import Progress
 from roomledger_events.envelope import Commit
+from roomledger_events.subjects import ANY, Boundary
 from roomledger_projections.directory import rebuilding, replaced
 from roomledger_projections.projection import Projection
 from roomledger_projections.projection_file import ProjectionFile
@@ -75,9 +76,17 @@ class _Reading:
         self._told = told
 
     async def catch_up(self) -> None:
-        """Take in what the log holds now."""
+        """Take in what the log holds now of the boundaries that the projection folds."""
         head = await self._log.position()
-        commits = self._log.read(start=self._file.position.sequence + 1, until=head.sequence)
+        only = [Boundary(kind, ANY) for kind in sorted(self._file.projection.kinds)]
+        await self._take_in(
+            self._log.read(only, start=self._file.position.sequence + 1, until=head.sequence), head
+        )
+        if self._file.position.sequence < head.sequence:
+            # Whatever the last commit is: that the log is known up to there is to be seen.
+            await self._take_in(self._log.read(start=head.sequence, until=head.sequence), head)
+
+    async def _take_in(self, commits: AsyncGenerator[Commit], head: Head) -> None:
         async with aclosing(batches(commits)) as arrived:
             async for batch in arrived:
                 await asyncio.to_thread(self._file.take_in, batch, head.created)
