@@ -9,6 +9,7 @@ from roomledger.runtime.rebuilding import Progress
 from roomledger.runtime.verifying import KEPT, Report, verified
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.tasks import TaskPickedUp
+from roomledger_projections import PROJECTIONS
 from tests.support.cluster import TestCluster, event
 
 INFO = PurposeSettings.default
@@ -50,7 +51,7 @@ async def test_a_cluster_that_works_is_fine(cluster: TestCluster, tmp_path: Path
     assert (report.wrong, report.findings, report.notes) == (0, [], [])
     figures = report.figures
     assert (figures["decisions"], figures["decisions that agree"], figures["states compared"]) == (6, 6, 1)
-    assert figures["projections"] == 3
+    assert figures["projections"] == len(PROJECTIONS)
     assert (progress[-1].sequence, progress[-1].events) == (report.sequence, report.events)
 
 

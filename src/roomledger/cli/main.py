@@ -26,6 +26,7 @@ from roomledger.cli.replay import replay
 from roomledger.cli.room import room
 from roomledger.cli.rooms import rooms
 from roomledger.cli.schedule import schedule
+from roomledger.cli.simulate import simulate
 from roomledger.cli.tasks import tasks
 from roomledger.cli.token import token
 from roomledger.cli.token_key import token_key
@@ -77,6 +78,7 @@ app.command("audit")(audit)
 app.command("export")(export)
 app.command("import")(import_log)
 app.command("verify")(verify)
+app.command("simulate")(simulate)
 app.command("nats-context")(nats_context)
 app.command("node", hidden=True)(node)
 app.add_typer(log, name="log")
