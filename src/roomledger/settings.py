@@ -71,6 +71,7 @@ class Settings(BaseSettings):
         api_port: Of the management API.
         portal_port: Of the portal's native WebSocket listener.
         portal_connections: How many clients a portal takes; its load is the share of these that it has.
+        socketio: Whether the portal listens for existing clients; then tokens point to that listener.
         socketio_port: Of the portal's listener for existing clients.
         service_id: The first service's id; made up where it is not given.
         service_key: The first service's key; made up where it is not given.
@@ -127,6 +128,7 @@ class Settings(BaseSettings):
     api_port: Port = 3000
     portal_port: Port = 8080
     portal_connections: Annotated[int, Field(ge=1)] = 10_000
+    socketio: bool = True
     socketio_port: Port = 8081
     service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     service_key: SecretStr | None = None

@@ -169,7 +169,7 @@ def _tell(settings: Settings, directory: DataDirectory, running: dict[str, Any])
         "nats": settings.nats_url,
         "api": None if api is None else api.url,
         "portal": None if portal is None else portal.url,
-        "socketio": None,
+        "socketio": None if portal is None else portal.socketio_url,
     }
     directory.write(ENDPOINTS_FILE, json.dumps(endpoints | {"pid": os.getpid()}) + "\n")
     service_id = service_key = None

@@ -23,6 +23,8 @@ from roomledger_events.identifiers import Id
 
 MAX_TEXT: Final = 4096
 """The longest text of a token that is looked at, in characters."""
+BAD_SIGNATURE: Final = "the token's signature is wrong"
+"""What `verify` says."""
 
 _HOST: Final = r"\A[!-+\--~]{1,255}\Z"
 _URL: Final = r"\A[a-z][a-z0-9+.-]{0,15}://[!-+\--~]{1,1000}\Z"
@@ -114,7 +116,7 @@ def verify(keys: Sequence[bytes], claims: Claims, signature: str) -> None:
     given = signature.encode()
     # Every key is tried, so that the time tells nothing of which one it was.
     if not any([hmac.compare_digest(_signature(key, claims).encode(), given) for key in keys]):  # noqa: C419  - as above
-        raise _invalid("the token's signature is wrong")
+        raise _invalid(BAD_SIGNATURE)
 
 
 def _signature(key: bytes, claims: Claims) -> str:

@@ -140,6 +140,12 @@ def test_notifications_are_numbered_on_from_the_ticket_without_gaps() -> None:
     assert found.count(Address(5)) == 7
 
 
+def test_what_came_before_the_ticket_is_numbered_back_from_it() -> None:
+    found = recollect(commit(3, text("a")), commit(4, text("b")), commit(6, text("c")), count=9, after=Address(3))
+    assert [(told.number, said((told,))) for told in found.missed(END)] == [(9, ["b"]), (10, ["c"])]
+    assert found.count(Address(3)) == 8
+
+
 @given(
     st.lists(st.sampled_from(["all", ME, "other"]), max_size=30),
     st.integers(0, 30),
@@ -156,6 +162,6 @@ def test_whichever_ticket_is_shown_the_numbers_and_what_is_missed_are_the_same(
     expected = [sequence for sequence in mine if sequence > 1 + after]
     assert said(found.missed(END)) == [str(sequence) for sequence in expected]
     numbers = {str(sequence): number for number, sequence in enumerate(mine, 1)}
-    later = [told_ for told_ in found.missed(END) if told_.news.notification.address > Address(told)]
-    assert [told_.number for told_ in later] == [numbers[message] for message in said(tuple(later))]
+    missed = found.missed(END)
+    assert [each.number for each in missed] == [numbers[message] for message in said(missed)]
     assert found.count(END) == len(mine)

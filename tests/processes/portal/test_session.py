@@ -76,7 +76,7 @@ TICKET = Ticket(
     protocol="1.2",
 )
 TICKET_TEXT = tickets.sign(b"k" * 32, TICKET)
-RETURNED = Returned(epoch=2, seq=Address(20), since=Address(8), missed=(), number=4)
+RETURNED = Returned(epoch=2, seq=Address(20), since=Address(8), had=3, missed=(), number=4)
 FULL = Refusal(Code.ROOM_FULL, "full")
 FAILED = Close(CloseCode.POLICY, "the login failed")
 
@@ -405,7 +405,7 @@ def test_a_relogin_asks_the_room_of_the_ticket() -> None:
 
 
 def test_who_is_taken_back_gets_what_was_missed_and_another_ticket() -> None:
-    holding = Holding(RIGHT, "me", 2, Address(5), Address(20), 4, "1.2")
+    holding = Holding(RIGHT, "me", 2, Address(5), Address(8), 3, "1.2")
     assert returning().resumed(RETURNED) == [
         Answer(1, Resumption("me", "1.2", Address(20), ()), holding),
         PickUp(),

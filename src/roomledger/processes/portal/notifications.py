@@ -12,7 +12,7 @@ So what a client is told, in which order and as the how-manyth, is the same at e
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -32,6 +32,7 @@ from roomledger_events.rooms import (
 )
 
 EVERYBODY: Final = "all"
+Written = TypeVar("Written")
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,14 +139,14 @@ class News:
 
     def __init__(self, notification: Notification) -> None:
         self.notification = notification
-        self._written: dict[Callable[[Notification], bytes], bytes] = {}
+        self._written: dict[Callable[[Notification], Any], Any] = {}
 
-    def written(self, write: Callable[[Notification], bytes]) -> bytes:
+    def written(self, write: Callable[[Notification], Written]) -> Written:
         """Return it as `write` has it."""
-        known = self._written.get(write)
-        if known is None:
-            known = self._written[write] = write(self.notification)
-        return known
+        if write not in self._written:
+            self._written[write] = write(self.notification)
+        written: Written = self._written[write]
+        return written
 
 
 def is_for(notification: Notification, participant: str) -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
-from typing import Final
+import ssl
+from collections.abc import Sequence
+from typing import Final, TypedDict
 
 import structlog
 from nats.aio.client import Client
@@ -16,6 +18,7 @@ from roomledger.processes.portal.lobby import Lobby
 from roomledger.processes.portal.return_desk import ReturnDesk
 from roomledger.processes.portal.room_feed import RoomFeeds
 from roomledger.processes.portal.session import Here
+from roomledger.processes.portal.socketio_gateway import SocketGateway
 from roomledger.processes.portal.whereabouts import Whereabouts
 from roomledger.runtime.ending import end
 from roomledger.runtime.ticket_keys import TicketKeys
@@ -41,6 +44,17 @@ _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  - recognized, n
 log = structlog.get_logger(__name__)
 
 
+class _Bounds(TypedDict):
+    """What both gateways hold their clients to."""
+
+    login_s: float
+    max_message: int
+    limit: int
+    rate: float
+    tls: ssl.SSLContext | None
+    origins: Sequence[str]
+
+
 class Portal:
     """One portal.
 
@@ -57,6 +71,7 @@ class Portal:
         id: Its worker's id.
         port: Where it listens, once it is started.
         url: Where clients find it, once it is started.
+        socketio_url: Where existing clients find it, once it is started; None if it does not listen for them.
     """
 
     def __init__(self, settings: Settings, broker: Client, store: EventStore) -> None:
@@ -64,6 +79,7 @@ class Portal:
         self.here = Here(self.id, new_id())
         self.port = 0
         self.url = ""
+        self.socketio_url: str | None = None
         self._settings = settings
         self._broker = broker
         self._store = store
@@ -72,7 +88,7 @@ class Portal:
         self._ticket_keys = TicketKeys(broker, settings)
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._feeds = RoomFeeds(store, self._fail)
-        self._gateway = Gateway(
+        bounds = _Bounds(
             login_s=settings.login_timeout_ms / 1000,
             max_message=settings.max_message_bytes,
             limit=settings.portal_connections,
@@ -80,6 +96,10 @@ class Portal:
             tls=tls_context(settings.portal_tls_cert, settings.portal_tls_key),
             origins=settings.portal_origins,
         )
+        self._gateway = Gateway(**bounds)
+        self._socketio: SocketGateway | None = None
+        if settings.socketio:
+            self._socketio = SocketGateway(settings.host, settings.socketio_port, **bounds)
         self._worker: Worker | None = None
         self._errands: Errands | None = None
         self._lobby: Lobby | None = None
@@ -88,7 +108,8 @@ class Portal:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return self._gateway.connections
+        existing = 0 if self._socketio is None else self._socketio.connections
+        return self._gateway.connections + existing
 
     @property
     def sessions(self) -> int:
@@ -114,8 +135,12 @@ class Portal:
         self.port = await self._gateway.bind(settings.host, settings.portal_port)
         try:
             host = self._host()
-            scheme = "ws" if settings.portal_tls_cert is None else "wss"
-            self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+            tls = settings.portal_tls_cert is not None
+            name = f"[{host}]" if ":" in host else host
+            self.url = f"{'wss' if tls else 'ws'}://{name}:{self.port}/"
+            if self._socketio is not None:
+                self._socketio.bind()
+                self.socketio_url = f"{'https' if tls else 'http'}://{name}:{self._socketio.port}"
             self._worker = Worker(
                 self._cluster, purpose=PURPOSE, worker=self.id, info=self._info(host), load=self._load
             )
@@ -123,16 +148,17 @@ class Portal:
             await end_former(self._cluster, purpose=PURPOSE, worker=self.id)
             # A room takes those for gone who are at a run of the portal that the cluster does not know.
             await self._worker.start()
-            await self._gateway.open(self._lobby)
+            for gateway in self._gateways():
+                await gateway.open(self._lobby)
             self._listening = asyncio.create_task(self._listen(self._worker), name=f"news of {self.id}")
         except BaseException:
-            await self._gateway.stop()
+            await self._close()
             raise
-        log.info("the portal serves", worker=self.id, url=self.url)
+        log.info("the portal serves", worker=self.id, url=self.url, socketio=self.socketio_url)
 
     async def stop(self) -> None:
         """Close all connections, tell the rooms who left or waits, and quit the cluster."""
-        await self._gateway.stop()
+        await self._close()
         if self._lobby is not None:
             await self._lobby.close()
         await self._feeds.close()
@@ -145,6 +171,12 @@ class Portal:
     async def failed(self) -> BaseException:
         """Return what ended the portal that it cannot mend: the log is not the one that it followed."""
         return await asyncio.shield(self._failure)
+
+    def _gateways(self) -> list[Gateway | SocketGateway]:
+        return [self._gateway] if self._socketio is None else [self._gateway, self._socketio]
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(gateway.stop() for gateway in self._gateways()))
 
     def _furnish(self, worker: Worker) -> Lobby:
         actor = f"portal:{self.id}"
@@ -186,7 +218,8 @@ class Portal:
                 continue
             if isinstance(news, MoveTasks):
                 self._lobby.emptying = True
-                self._gateway.empty("the portal is being emptied")
+                for gateway in self._gateways():
+                    gateway.empty("the portal is being emptied")
             elif isinstance(news, DrainEnded):
                 self._lobby.emptying = False
 
@@ -199,14 +232,14 @@ class Portal:
         return WorkerInfo(
             ip=host,
             hostname=self._settings.advertise,
-            port=self.port,
+            port=self.port if self._socketio is None else self._socketio.port,
             secure=self._settings.portal_tls_cert is not None,
             max_load=MAX_LOAD,
             properties={"url": self.url, INCARNATION: self.here.incarnation},
         )
 
     def _load(self) -> float:
-        return min(1.0, self._gateway.connections / self._settings.portal_connections)
+        return min(1.0, self.connections / self._settings.portal_connections)
 
     def _fail(self, error: Exception) -> None:
         if not self._failure.done():

@@ -7,9 +7,10 @@ A client that says up to where it was told gets what came after that. One that d
     connection was not known to be lost at all: a notification that comes twice is better than none;
     never what came before its ticket was issued.
 
-Notifications are numbered on from the count in the ticket.
+Notifications are numbered from the count in the ticket, on and back.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -54,8 +55,8 @@ class Recollection:
         self._told = told
         self._after = None if after is None else max(after, joined)
         self.start = min(told, self._after or told).sequence
-        self._counted = self._count = count
-        self._heard: list[tuple[datetime, Told]] = []
+        self._counted = count
+        self._heard: list[tuple[datetime, News]] = []
         self._known: Address | None = None
         self._lost_at: datetime | None = None
         self._connected = True
@@ -68,9 +69,7 @@ class Recollection:
                 if notification.participant == self._participant and notification.address > self._told:
                     self._moved(notification, commit.time)
             elif is_for(notification, self._participant):
-                counts = isinstance(notification, COUNTED) and notification.address > self._told
-                self._count += counts
-                self._heard.append((commit.time, Told(self._count, news)))
+                self._heard.append((commit.time, news))
 
     def since(self, until: Address) -> Address:
         """Return up to where the client has been told.
@@ -84,18 +83,32 @@ class Recollection:
             return max(self._told, self._known)
         if self._lost_at is None:
             return self._told
-        surely = [_address(told) for time, told in self._heard if time < self._lost_at - SILENCE]
+        surely = [_address(news) for time, news in self._heard if time < self._lost_at - SILENCE]
         return max([self._told, *surely])
 
     def missed(self, until: Address) -> tuple[Told, ...]:
         """Return what the client missed up to where it came back."""
         since = self.since(until)
-        return tuple(told for _, told in self._heard if since < _address(told) <= until)
+        return tuple(told for told in self._numbered() if since < _address(told.news) <= until)
 
     def count(self, until: Address) -> int:
-        """Return how many notifications its session has had up to where it came back."""
-        numbers = [told.number for _, told in self._heard if _address(told) <= until]
-        return numbers[-1] if numbers else self._counted
+        """Return how many notifications its session has had up to an address; not before `start`."""
+        number = self._first
+        for told in self._numbered():
+            if _address(told.news) <= until:
+                number = told.number
+        return number
+
+    @property
+    def _first(self) -> int:
+        """How many there had been before all that is remembered; the ticket tells how many by it."""
+        return self._counted - sum(_counts(news) for _, news in self._heard if _address(news) <= self._told)
+
+    def _numbered(self) -> Iterator[Told]:
+        number = self._first
+        for _, news in self._heard:
+            number += _counts(news)
+            yield Told(number, news)
 
     def _moved(self, moved: Moved, time: datetime) -> None:
         if moved.away:
@@ -105,6 +118,10 @@ class Recollection:
         self._connected = not moved.away
 
 
-def _address(told: Told) -> Address:
-    notification: Notification = told.news.notification
+def _address(news: News) -> Address:
+    notification: Notification = news.notification
     return notification.address
+
+
+def _counts(news: News) -> bool:
+    return isinstance(news.notification, COUNTED)

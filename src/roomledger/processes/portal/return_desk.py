@@ -130,10 +130,12 @@ class ReturnDesk:
                     recollection.take(commit)
         except LogUnavailable as error:
             return Denied(Refusal(Code.LOG_UNAVAILABLE, str(error)), unsure=True)
+        since = recollection.since(until)
         return Returned(
             epoch=back.epoch,
             seq=until,
-            since=recollection.since(until),
+            since=since,
+            had=recollection.count(since),
             missed=recollection.missed(until),
             number=recollection.count(until),
         )

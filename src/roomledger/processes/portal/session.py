@@ -298,7 +298,9 @@ class Session:
         self.told_to, self._count = returned.seq, returned.number
         self._pinged = self._confirmed = returned.since
         answer = Resumption(self.participant, self._protocol, returned.seq, returned.missed)
-        return [Answer(self._to, answer, self._holding()), PickUp(), Follow(self.told_to)]
+        # Some get what they missed after their ticket, so that to have this is not to have had that.
+        holding = self._holding()._replace(told=returned.since, number=returned.had)
+        return [Answer(self._to, answer, holding), PickUp(), Follow(self.told_to)]
 
     def refused(self, refusal: Refusal, *, unsure: bool) -> list[Effect]:
         """Take it that the room did not let the participant in, or that it is not known to have.

@@ -147,6 +147,7 @@ class Returned(NamedTuple):
         epoch: How many times the session has been begun or come back.
         seq: Up to where in the log `missed` goes.
         since: Up to where the client had been told.
+        had: How many notifications its session had had by then.
         missed: What it missed, in order.
         number: How many notifications its session has had with these.
     """
@@ -154,6 +155,7 @@ class Returned(NamedTuple):
     epoch: int
     seq: Address
     since: Address
+    had: int
     missed: tuple[Told, ...]
     number: int
 

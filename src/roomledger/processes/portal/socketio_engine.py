@@ -3,15 +3,15 @@
 A `Line` is one client's connection, by long polling or WebSocket. Beside what the library does,
 
 - what waits for a client that reads slowly is bounded;
-- a client is known to have had what was sent before a ping that it answered (`Line.heard`);
+- a client that answers a ping is known to have had what was sent before it (`Client.ponged`);
 - who sends what is no Socket.IO, or anything binary, is hung up on;
 - a line that is closed is closed within `CLOSE_LIMIT_S`, whatever the client does.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 from engineio.async_server import AsyncServer as EngineServer
@@ -54,7 +54,15 @@ class Client(Protocol):
     def slow(self) -> None:
         """Take it that more waits for the client than is kept."""
 
+    def pinged(self) -> None:
+        """Take it that the client is asked whether it is there."""
 
+    def ponged(self) -> None:
+        """Take it that the client answered: so it has had all that was pushed before it was asked."""
+
+
+Pushed: TypeAlias = EnginePacket
+"""What is sent to clients, written once."""
 Greet = Callable[["Line"], Client]
 """Gives a new line its client."""
 
@@ -77,21 +85,13 @@ class _Outbox(asyncio.Queue[EnginePacket | None]):
 
 
 class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
-    """One client's connection.
-
-    Attributes:
-        told: What the client was sent last, in words of whoever sent it.
-        heard: What of that the client is known to have.
-    """
+    """One client's connection."""
 
     server: "_Engine"
     queue: _Outbox
 
     def __init__(self, server: "_Engine", sid: str) -> None:
         super().__init__(server, sid)
-        self.told: Any = None
-        self.heard: Any = None
-        self._pinged: Any = None
         self._cut: Callable[[], None] | None = None
         self._ended = asyncio.Event()
         self._hanging_up: asyncio.Task[None] | None = None
@@ -104,7 +104,7 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
 
     # -- Out
 
-    def push(self, packet: EnginePacket) -> None:
+    def push(self, packet: Pushed) -> None:
         """Send without waiting."""
         if not self.is_open:
             return
@@ -153,13 +153,13 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
     async def send(self, pkt: EnginePacket) -> None:
         """Send a packet, of whatever kind."""
         if pkt.packet_type == PING:
-            self._pinged = self.told
+            self.client.pinged()
         await super().send(pkt)
 
     async def receive(self, pkt: EnginePacket) -> None:
         """Take a packet, of whatever kind."""
         if pkt.packet_type == PONG:
-            self.heard = self._pinged
+            self.client.ponged()
         if pkt.packet_type in _INCOMING:
             await super().receive(pkt)
         else:
@@ -244,11 +244,11 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
         greet: Gives a new line its client.
         is_full: Whether nobody is taken any more.
         max_message: The longest message of a client, in bytes.
-        origins: Which web pages may connect; None for all.
+        origins: The origins whose pages may connect; any if there is none.
     """
 
     def __init__(
-        self, greet: Greet, *, is_full: Callable[[], bool], max_message: int, origins: list[str] | None = None
+        self, greet: Greet, *, is_full: Callable[[], bool], max_message: int, origins: Sequence[str] = ()
     ) -> None:
         super().__init__(
             async_mode="asgi",
@@ -257,20 +257,20 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
             ping_interval=PING_S,
             ping_timeout=PING_LIMIT_S,
             max_http_buffer_size=max_message,
-            cors_allowed_origins="*" if origins is None else origins,
+            cors_allowed_origins=list(origins) or "*",
             http_compression=False,
         )
         self.eio.greet = greet
         self.eio.is_full = is_full
 
     @property
-    def lines(self) -> int:
-        """How many clients are connected."""
-        return len(self.eio.sockets)
+    def lines(self) -> list[Line]:
+        """All lines."""
+        return list(self.eio.sockets.values())
 
     async def hang_up(self) -> None:
         """Close all lines; their clients try to connect again."""
-        lines: list[Line] = list(self.eio.sockets.values())
+        lines = self.lines
         for line in lines:
             line.hang_up(farewell=False)
         await asyncio.gather(*(line.closed_down() for line in lines))
@@ -321,12 +321,12 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
             line.client.lost()
 
 
-def event(name: str, argument: object) -> EnginePacket:
-    """Return an event as it goes out; the same packet can be pushed to any number of lines."""
+def event(name: str, argument: object) -> Pushed:
+    """Return an event as it goes out; the same can be pushed to any number of lines."""
     return _packet(SocketPacket(EVENT, data=[name, argument]))
 
 
-def _packet(packet: SocketPacket) -> EnginePacket:
+def _packet(packet: SocketPacket) -> Pushed:
     return EnginePacket(MESSAGE, packet.encode())
 
 

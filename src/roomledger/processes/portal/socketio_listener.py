@@ -1,6 +1,7 @@
 """Where existing clients knock: an HTTP listener with Socket.IO at ``/socket.io/``, and a word for others."""
 
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -10,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from roomledger.processes.portal.errors import CannotListen
-from roomledger.processes.portal.socketio_engine import ABORT, Greet, SocketServer
+from roomledger.processes.portal.socketio_engine import ABORT, Client, Greet, SocketServer
 from roomledger.runtime.listener import Listener
 
 PATH: Final = "/socket.io/"
@@ -58,7 +59,7 @@ class SocketListener:
         greet: Gives a new line its client.
         limit: How many there may be.
         max_message: The longest message of a client, in bytes.
-        origins: Which web pages may connect; None for all.
+        origins: The origins whose pages may connect; any if there is none.
         tls: With which certificate, where it is TLS.
     """
 
@@ -70,11 +71,11 @@ class SocketListener:
         *,
         limit: int,
         max_message: int,
-        origins: list[str] | None = None,
+        origins: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._server = SocketServer(
-            greet, is_full=lambda: self._server.lines >= limit, max_message=max_message, origins=origins
+            greet, is_full=lambda: self.connections >= limit, max_message=max_message, origins=origins
         )
         self._listener = Listener(
             _Door(self._server), host, port, websocket=_WebSocket, max_message=max_message, tls=tls
@@ -93,7 +94,12 @@ class SocketListener:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return self._server.lines
+        return len(self._server.eio.sockets)
+
+    @property
+    def clients(self) -> list[Client]:
+        """Those who are connected."""
+        return [line.client for line in self._server.lines]
 
     def bind(self) -> None:
         """Take the address, without serving anybody yet.

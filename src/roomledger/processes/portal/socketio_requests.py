@@ -13,6 +13,8 @@ REFRESH: Final = "refreshReconnectionTicket"
 LOGOUT: Final = "logout"
 TEXT: Final = "text"
 CUSTOM_MESSAGE: Final = "customMessage"
+LOGINS: Final = frozenset({LOGIN, RELOGIN})
+"""Requests that are answered before the connection is closed, if they fail."""
 
 MAY_RECONNECT: Final = frozenset({"JavaScript", "Android", "C++", "Objective-C"})
 """The types of SDK whose clients can come back with a ticket."""
