@@ -129,6 +129,17 @@ class ExistingClient:
         self.gone.set()
 
 
+async def connect(
+    stack: AsyncExitStack, portal: Portal, version: str = "1.2", transports: Sequence[str] = WEBSOCKET
+) -> ExistingClient:
+    """Connect a client to a portal until the stack is closed."""
+    session = await stack.enter_async_context(aiohttp.ClientSession(trace_configs=[_reading()]))
+    client = ExistingClient(version, session)
+    await client.io.connect(portal.socketio_url, transports=list(transports))
+    stack.push_async_callback(_leave, client)
+    return client
+
+
 class Campus:
     """A cluster with portals, rooms and existing clients.
 
@@ -175,12 +186,7 @@ class Campus:
         self, version: str = "1.2", transports: Sequence[str] = WEBSOCKET, portal: Portal | None = None
     ) -> ExistingClient:
         """Connect a client."""
-        session = await self._stack.enter_async_context(aiohttp.ClientSession(trace_configs=[_reading()]))
-        client = ExistingClient(version, session)
-        url = (portal or self.portal).socketio_url
-        await client.io.connect(url, transports=list(transports))
-        self._stack.push_async_callback(_leave, client)
-        return client
+        return await connect(self._stack, portal or self.portal, version, transports)
 
     async def guest(
         self,

@@ -119,7 +119,7 @@ async def houses(server: NatsServer) -> AsyncIterator[Opened]:
             return connection
 
         async def open_(**values: Any) -> House:  # noqa: ANN401  - settings
-            settings = Settings(portal_port=0, worker_id="portal-1", **values)
+            settings = Settings(portal_port=0, socketio_port=0, worker_id="portal-1", **values)
             outside, inside = await broker(), await broker()
             store = await JetStreamStore.open(outside)
             house = House(server, outside, store, await _key(outside, settings))

@@ -471,7 +471,8 @@ async def test_everybody_is_out_of_a_room_that_is_deleted(house: House) -> None:
 async def test_it_joins_the_cluster_with_where_clients_find_it(house: House) -> None:
     (join,) = house.neighbours.requests("cluster.join")
     assert (join.purpose, join.worker) == ("portal", "portal-1")
-    assert (join.info.ip, join.info.port) == ("127.0.0.1", house.portal.port)
+    url = f"http://{join.info.ip}:{join.info.port}"
+    assert url == house.portal.socketio_url
     assert join.info.properties == {"url": house.portal.url, "incarnation": house.portal.here.incarnation}
 
 

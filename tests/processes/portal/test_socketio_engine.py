@@ -273,6 +273,17 @@ async def test_what_is_asked_while_hanging_up_is_not_heard(place: Place) -> None
         assert [each[0] for each in place.clients[0].heard] == ["bye"]
 
 
+async def test_a_poll_that_is_under_way_ends_when_the_client_closes(place: Place) -> None:
+    async with polling(place) as poller, polling(place) as other:
+        for each, farewell in ((poller, "1"), (other, "41")):
+            poll = asyncio.create_task(each.poll())
+            await asyncio.sleep(0)
+            await each.post(farewell)
+            async with asyncio.timeout(3):
+                await poll
+        await until(lambda: place.listener.connections == 0)
+
+
 async def test_who_leaves_the_namespace_is_let_go(place: Place) -> None:
     opened = await place.websocket()
     await opened.send("41")

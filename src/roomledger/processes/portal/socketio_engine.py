@@ -140,7 +140,6 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
             pass  # it does not even take what there was before
         await self.close()
         self.server.sockets.pop(self.sid, None)
-        self.queue.put_nowait(None)
         if self._cut is not None:
             try:
                 async with asyncio.timeout(CLOSE_LIMIT_S):
@@ -168,7 +167,10 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: FBT001, FBT002  - the library's signature
         """Close at once: whether the client takes what waits for it is its own affair."""
         del wait
+        was_open = not self.closing
         await super().close(wait=False, abort=abort, reason=reason)
+        if was_open:
+            self.queue.put_nowait(None)  # whoever waits for more waits no longer
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:  # noqa: ANN401  - the library's answer
         self._cut = environ["asgi.scope"].get("extensions", {}).get(ABORT, {}).get("abort")
@@ -182,7 +184,6 @@ class Line(AsyncSocket):  # type: ignore[misc]  # the library has no types
         finally:
             if self.upgraded:
                 self._ended.set()
-                self.queue.put_nowait(None)
                 await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
             else:
                 self.upgrading = False
