@@ -141,7 +141,9 @@ def test_notifications_are_numbered_on_from_the_ticket_without_gaps() -> None:
 
 
 def test_what_came_before_the_ticket_is_numbered_back_from_it() -> None:
-    found = recollect(commit(3, text("a")), commit(4, text("b")), commit(6, text("c")), count=9, after=Address(3))
+    found = recollect(
+        commit(3, text("a")), commit(4, text("b")), commit(6, text("c")), count=9, after=Address(3)
+    )
     assert [(told.number, said((told,))) for told in found.missed(END)] == [(9, ["b"]), (10, ["c"])]
     assert found.count(Address(3)) == 8
 

@@ -1,4 +1,4 @@
-"""The gateway for existing clients as a part of its portal: where it is, its timers, its end, others like it."""
+"""The gateway for existing clients as a part of its portal: its place, its timers, its end, and others."""
 
 import asyncio
 import socket
