@@ -8,7 +8,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 from nats.aio.client import Client
@@ -17,15 +18,15 @@ from rich.table import Table
 
 from roomledger.cli.embedded import embedded_nats
 from roomledger.event_store.store import EventStore
-from roomledger.processes.cluster_manager.manager import ClusterManager
-from roomledger.processes.conference.conference import Conference
-from roomledger.processes.management_api.api import ManagementApi
-from roomledger.processes.portal.portal import Portal
 from roomledger.runtime.access import open_access
 from roomledger.runtime.data_directory import DataDirectory
 from roomledger.runtime.garbage import collect_rarely
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_secret_id
+
+if TYPE_CHECKING:
+    from roomledger.processes.management_api.api import ManagementApi
+    from roomledger.processes.portal.portal import Portal
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 SERVICE_FILE: Final = "service.json"
@@ -48,13 +49,13 @@ class Process(Protocol):
         """Return what ended it that it cannot mend."""
 
 
-PROCESSES: Final[dict[str, Callable[[Settings, Client, EventStore], Process]]] = {
-    "cluster-manager": ClusterManager,
-    "conference": Conference,
-    "portal": Portal,
-    "management-api": ManagementApi,
+PROCESSES: Final = {
+    "cluster-manager": "cluster_manager.manager:ClusterManager",
+    "conference": "conference.conference:Conference",
+    "portal": "portal.portal:Portal",
+    "management-api": "management_api.api:ManagementApi",
 }
-"""By name, in the order of their start."""
+"""Name → module and class, in the order of their start; imported then, because nobody needs all of them."""
 
 
 async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> int:
@@ -114,12 +115,20 @@ def _kept_id(directory: DataDirectory, name: str) -> str:
     return kept.strip()
 
 
+def _imported(name: str) -> Callable[[Settings, Client, EventStore], Process]:
+    module, _, made = PROCESSES[name].partition(":")
+    found: Callable[[Settings, Client, EventStore], Process]
+    found = getattr(import_module(f"roomledger.processes.{module}"), made)
+    return found
+
+
 @asynccontextmanager
 async def _started(name: str, settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Process | None]:
     """Start a process on a connection of its own, and stop it at the end; None if told to stop meanwhile."""
     access = await open_access(settings, name=f"roomledger {name}", create=True)
     try:
-        process = PROCESSES[name](settings, access.broker, access.store)
+        make = await asyncio.to_thread(_imported, name)
+        process = make(settings, access.broker, access.store)
         starting = asyncio.ensure_future(process.start())
         stop = asyncio.ensure_future(stopping.wait())
         try:
