@@ -54,7 +54,10 @@ LATER: Final = {
         "Rebuild everything from the log and compare it with what is live; check what has to hold in "
         "the log.",
     ),
-    "simulate": Later("simulate:simulate", 'Decide the recorded requests again with other settings, and compare with what happened.'),
+    "simulate": Later(
+        "simulate:simulate",
+        "Decide the recorded requests again with other settings, and compare with what happened.",
+    ),
     "log": Later("log:log", "Look into the log."),
     "export": Later(
         "export:export",
