@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from roomledger.domain.errors import Refusal
+from roomledger.sdk.client import Client, Notification
 from tests.support.children import ROOT, child
 from tests.support.cluster import TestCluster
+from tests.support.crowd import staged
 from tests.support.nats import until
 
+CLIENT = ROOT / "examples" / "client.py"
 WORKER = ROOT / "examples" / "worker.py"
 
 
@@ -58,7 +61,29 @@ async def test_the_worker_lays_its_tasks_down_when_it_is_to_move_them(
         await until(laid_down)
 
 
-def test_the_worker_is_about_thirty_lines() -> None:
-    code = re.sub(r'"""[^"]*?"""', "", WORKER.read_text())
+async def test_the_client_greets_those_who_come_and_outlives_its_portal(
+    cluster: TestCluster, tmp_path: Path
+) -> None:
+    async with staged(cluster, tmp_path, portals=2) as stage:
+        first, second = stage.portals
+        await cluster.room("lecture")
+        ada, grace = await stage.tokens("lecture", 2, first)
+        async with child(cluster.server, tmp_path, str(CLIENT), ada, second.url) as example:
+            await example.line("ada is in lecture with 0 others")
+            async with Client(grace, urls=[second.url]) as guest:
+                await guest.login()
+                welcome = await anext(guest)
+                assert isinstance(welcome, Notification)
+                assert (welcome.params["to"], welcome.params["message"]) == ("me", "welcome, ada")
+                await first.kill()
+                await example.line("back at", second.url)
+                await guest.text("all", "bye")
+                await example.line("ada: bye")
+            assert (await example.end())[0] == 0
+
+
+@pytest.mark.parametrize("example", [WORKER, CLIENT])
+def test_an_example_is_about_thirty_lines(example: Path) -> None:
+    code = re.sub(r'"""[^"]*?"""', "", example.read_text())
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("import", "from"))]
     assert len(lines) <= 35

@@ -58,6 +58,10 @@ class Serving:
     def errors(self) -> str:
         return b"".join(self._errors).decode()
 
+    @property
+    def is_running(self) -> bool:
+        return self._child.returncode is None
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, and do not wait for what it does."""
         self._child.send_signal(number)

@@ -72,7 +72,7 @@ class TakenBack(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a relogin."""
 
     id: str
-    ticket: str
+    ticket: str | None = None
     seq: str
     missed: tuple[Missed, ...] = ()
 
