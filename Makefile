@@ -21,13 +21,16 @@ lint: $(VENV)/.installed
 unit: $(VENV)/.installed $(OLD_NATS)/bin/nats-server
 	$(BIN)/pytest -m "not clients and not chaos" -n auto
 
-# Needs Node or Go beside Python: what existing clients and the `nats` tool see.
-test-clients: $(VENV)/.installed .tools/bin/nats
+# Needs Node and Go beside Python: what existing clients and the `nats` tool see.
+test-clients: $(VENV)/.installed .tools/bin/nats tests/clients/node_modules/.package-lock.json
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -m clients
 
 # Minutes of load while processes are killed and stopped; one test at a time, so that each has the machine.
 test-chaos: $(VENV)/.installed
 	$(BIN)/pytest -m chaos --durations=0
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
+	cd tests/clients && npm ci --silent --no-audit --no-fund
 
 .tools/bin/nats:
 	GOBIN="$(CURDIR)/.tools/bin" go install github.com/nats-io/natscli/nats@latest

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from base64 import b64decode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -51,8 +52,8 @@ class Heard(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-class ExistingClient:
-    """One client.
+class ExistingClient(ABC):
+    """One client, whichever library it uses.
 
     Attributes:
         result: The payload of its login.
@@ -60,14 +61,31 @@ class ExistingClient:
         gone: Set when it is disconnected.
     """
 
-    def __init__(self, version: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, version: str) -> None:
         self.version = version
         self.result: dict[str, Any] = {}
         self.told: asyncio.Queue[Heard] = asyncio.Queue()
         self.gone = asyncio.Event()
-        self.io = socketio.AsyncClient(reconnection=False, http_session=session)
-        self.io.on("*", self._hear)
-        self.io.on("disconnect", self._end)
+
+    # -- What differs by library
+
+    @abstractmethod
+    async def ask(self, event: str, *arguments: Any) -> list[Any]:  # noqa: ANN401  - JSON values
+        """Send a request, and return the arguments of its acknowledgement."""
+
+    @abstractmethod
+    async def send(self, event: str, *arguments: Any) -> None:  # noqa: ANN401  - JSON values
+        """Send a request without a callback."""
+
+    @abstractmethod
+    async def cut(self) -> None:
+        """Lose the connection without a farewell."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect as clients do; nothing happens if it is."""
+
+    # -- What does not
 
     @property
     def id(self) -> str:
@@ -80,16 +98,9 @@ class ExistingClient:
         ticket: str = self.result["reconnectionTicket"]
         return ticket
 
-    async def ask(self, event: str, *arguments: Any) -> list[Any]:  # noqa: ANN401  - JSON values
-        """Send a request, and return the arguments of its acknowledgement."""
-        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        await self.io.emit(event, arguments, callback=lambda *got: answer.set_result(list(got)))
-        async with asyncio.timeout(SECONDS):
-            return await answer
-
-    async def send(self, event: str, *arguments: Any) -> None:  # noqa: ANN401  - JSON values
-        """Send a request without a callback."""
-        await self.io.emit(event, arguments)
+    @property
+    def connected(self) -> bool:
+        return not self.gone.is_set()
 
     async def login(self, token: str, kind: str = "JavaScript") -> dict[str, Any]:
         """Log in, and return the payload."""
@@ -111,16 +122,53 @@ class ExistingClient:
         """Wait until it is."""
         async with asyncio.timeout(SECONDS):
             await self.gone.wait()
-        return not self.io.connected
+        return not self.connected
+
+
+class PythonClient(ExistingClient):
+    """A client by python-socketio."""
+
+    def __init__(self, version: str, session: aiohttp.ClientSession) -> None:
+        super().__init__(version)
+        self._io = socketio.AsyncClient(reconnection=False, http_session=session)
+        self._io.on("*", self._hear)
+        self._io.on("disconnect", self._end)
+
+    @classmethod
+    async def connect(
+        cls, stack: AsyncExitStack, url: str, version: str, transports: Sequence[str]
+    ) -> "PythonClient":
+        """Connect one until the stack is closed."""
+        session = await stack.enter_async_context(aiohttp.ClientSession(trace_configs=[_reading()]))
+        client = cls(version, session)
+        await client._io.connect(url, transports=list(transports))
+        stack.push_async_callback(client.close)
+        return client
+
+    async def ask(self, event: str, *arguments: Any) -> list[Any]:  # noqa: ANN401  - JSON values
+        """Send a request, and return the arguments of its acknowledgement."""
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        await self._io.emit(event, arguments, callback=lambda *got: answer.set_result(list(got)))
+        async with asyncio.timeout(SECONDS):
+            return await answer
+
+    async def send(self, event: str, *arguments: Any) -> None:  # noqa: ANN401  - JSON values
+        """Send a request without a callback."""
+        await self._io.emit(event, arguments)
 
     async def cut(self) -> None:
         """Lose the connection without a farewell."""
-        engine = self.io.eio
+        engine = self._io.eio
         if engine.current_transport == "websocket":
             await engine.ws.close()
         else:
             await engine.disconnect(abort=True)
         await self.disconnected()
+
+    async def close(self) -> None:
+        """Disconnect as clients do; nothing happens if it is."""
+        with contextlib.suppress(Exception):  # it may be in any state at the end of a test
+            await self._io.disconnect()
 
     async def _hear(self, event: str, *arguments: Any) -> None:  # noqa: ANN401  - JSON values
         self.told.put_nowait(Heard(event, arguments))
@@ -129,15 +177,27 @@ class ExistingClient:
         self.gone.set()
 
 
+Connect = Callable[[AsyncExitStack, str, str, Sequence[str]], Awaitable[ExistingClient]]
+"""Connects a client to a url, of a version, by some transports, until a stack is closed."""
+
+
 async def connect(
     stack: AsyncExitStack, portal: Portal, version: str = "1.2", transports: Sequence[str] = WEBSOCKET
 ) -> ExistingClient:
-    """Connect a client to a portal until the stack is closed."""
-    session = await stack.enter_async_context(aiohttp.ClientSession(trace_configs=[_reading()]))
-    client = ExistingClient(version, session)
-    await client.io.connect(portal.socketio_url, transports=list(transports))
-    stack.push_async_callback(_leave, client)
-    return client
+    """Connect a client by python-socketio to a portal, until the stack is closed."""
+    return await PythonClient.connect(stack, portal.socketio_url or "", version, transports)
+
+
+def _reading() -> aiohttp.TraceConfig:
+    """Have all answers read, which the library does not do with those that it has no use for."""
+
+    async def read(_session: object, _context: object, ended: aiohttp.TraceRequestEndParams) -> None:
+        if ended.response.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            await ended.response.read()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_end.append(read)
+    return config
 
 
 class Campus:
@@ -145,19 +205,28 @@ class Campus:
 
     Attributes:
         portal: The first portal.
+        stack: Closed when the test is over.
     """
 
-    def __init__(self, cluster: TestCluster, portal: Portal, key: bytes, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        cluster: TestCluster,
+        portal: Portal,
+        key: bytes,
+        stack: AsyncExitStack,
+        connect: Connect = PythonClient.connect,
+    ) -> None:
         self.cluster = cluster
         self.portal = portal
         self._key = key
-        self._stack = stack
+        self.stack = stack
+        self._connect = connect
 
     @asynccontextmanager
     async def visit(self) -> AsyncIterator["Campus"]:
         """Use it for the time of a test: the clients that were connected are gone afterwards."""
         async with AsyncExitStack() as stack:
-            yield Campus(self.cluster, self.portal, self._key, stack)
+            yield Campus(self.cluster, self.portal, self._key, stack, self._connect)
 
     async def room(self, limit: int = -1) -> str:
         """Return the id of a new room."""
@@ -186,7 +255,8 @@ class Campus:
         self, version: str = "1.2", transports: Sequence[str] = WEBSOCKET, portal: Portal | None = None
     ) -> ExistingClient:
         """Connect a client."""
-        return await connect(self._stack, portal or self.portal, version, transports)
+        url = (portal or self.portal).socketio_url or ""
+        return await self._connect(self.stack, url, version, transports)
 
     async def guest(
         self,
@@ -229,13 +299,12 @@ def _reading() -> aiohttp.TraceConfig:
     return config
 
 
-async def _leave(client: ExistingClient) -> None:
-    with contextlib.suppress(Exception):  # it may be in any state at the end of a test
-        await client.io.disconnect()
-
-
 @asynccontextmanager
-async def campus(cluster: TestCluster, **settings: Any) -> AsyncIterator[Campus]:  # noqa: ANN401  - of the portal
+async def campus(
+    cluster: TestCluster,
+    connect: Connect = PythonClient.connect,
+    **settings: Any,  # noqa: ANN401  - of the portal
+) -> AsyncIterator[Campus]:
     """Start a manager, a conference worker and a portal on a cluster."""
     await cluster.manager()
     await cluster.conference()
@@ -243,4 +312,4 @@ async def campus(cluster: TestCluster, **settings: Any) -> AsyncIterator[Campus]
     keys = TokenKeys(cluster.access.broker, cluster.settings())
     await keys.load()
     async with AsyncExitStack() as stack:
-        yield Campus(cluster, portal, keys.signing, stack)
+        yield Campus(cluster, portal, keys.signing, stack, connect)

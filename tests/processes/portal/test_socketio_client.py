@@ -425,7 +425,7 @@ async def test_a_logout_has_one_ack_argument_and_leaves_the_socket_open(campus: 
     client = await campus.guest(room, version)
     assert await client.ask("logout") == [done(version)]
     assert await client.ask("logout") == ["error", "Illegal request"]
-    assert client.io.connected
+    assert client.connected
 
     async def nobody() -> bool:
         return await campus.present(room) == set()
@@ -669,4 +669,4 @@ async def test_a_thousand_logins_on_one_connection_are_answered_and_nobody_else_
     }
     assert await say(witness, "all", "well") == ["ok"]
     assert await witness.silent() is False
-    assert client.io.connected
+    assert client.connected
