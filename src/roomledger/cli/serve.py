@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-from nats.aio.client import Client
 from rich.console import Console
 from rich.table import Table
 
 from roomledger.cli.embedded import embedded_nats
+from roomledger.event_store.connection import Connection
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.access import open_access
 from roomledger.runtime.data_directory import DataDirectory
@@ -115,9 +115,9 @@ def _kept_id(directory: DataDirectory, name: str) -> str:
     return kept.strip()
 
 
-def _imported(name: str) -> Callable[[Settings, Client, EventStore], Process]:
+def _imported(name: str) -> Callable[[Settings, Connection, EventStore], Process]:
     module, _, made = PROCESSES[name].partition(":")
-    found: Callable[[Settings, Client, EventStore], Process]
+    found: Callable[[Settings, Connection, EventStore], Process]
     found = getattr(import_module(f"roomledger.processes.{module}"), made)
     return found
 

@@ -1,6 +1,6 @@
 """Following a room: everybody is told exactly what came after the own join, whoever else is there."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
@@ -8,7 +8,7 @@ from roomledger.event_store.memory import MemoryStore
 from roomledger.processes.portal import room_feed
 from roomledger.processes.portal.notifications import News, Presence, RoomClosed, Said
 from roomledger.processes.portal.room_feed import Listener, RoomFeeds
-from roomledger_events.envelope import Address, Event, Payload
+from roomledger_events.envelope import Address, Commit, Event, Payload
 from roomledger_events.identifiers import new_id
 from roomledger_events.rooms import (
     JoinRefused,
@@ -31,10 +31,13 @@ class Followed:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.failures: list[Exception] = []
-        self.feeds = RoomFeeds(self.store, self.failures.append)
+        self.feeds = RoomFeeds(self.store, self.follow, self.failures.append)
         self.told: dict[str, list[str]] = {}
         self.listeners: dict[str, Listener] = {}
         self._last = 0
+
+    def follow(self, room: str, start: int) -> AsyncGenerator[Commit]:
+        return self.store.follow((Boundary(Kind.ROOM, room), Boundary(Kind.TEXT, room)), start=start)
 
     async def append(self, *facts: Payload) -> int:
         events = [

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from typing import Final, TypedDict
 
 import structlog
-from nats.aio.client import Client
 
+from roomledger.event_store.connection import Connection
 from roomledger.event_store.store import EventStore
 from roomledger.processes.portal.entrance import Entrance
 from roomledger.processes.portal.errands import Errands
 from roomledger.processes.portal.gateway import Gateway, tls_context
 from roomledger.processes.portal.inquiries import Inquiries
+from roomledger.processes.portal.live_rooms import LiveRooms
 from roomledger.processes.portal.lobby import Lobby
 from roomledger.processes.portal.return_desk import ReturnDesk
 from roomledger.processes.portal.room_feed import RoomFeeds
 from roomledger.processes.portal.session import Here
 from roomledger.processes.portal.socketio_gateway import SocketGateway
 from roomledger.processes.portal.whereabouts import Whereabouts
+from roomledger.runtime.access import subjects
 from roomledger.runtime.ending import end
 from roomledger.runtime.ticket_keys import TicketKeys
 from roomledger.runtime.token_keys import TokenKeys
@@ -74,7 +76,7 @@ class Portal:
         socketio_url: Where existing clients find it, once it is started; None if it does not listen for them.
     """
 
-    def __init__(self, settings: Settings, broker: Client, store: EventStore) -> None:
+    def __init__(self, settings: Settings, broker: Connection, store: EventStore) -> None:
         self.id = settings.worker_id or f"portal-{new_secret_id()[:8]}"
         self.here = Here(self.id, new_id())
         self.port = 0
@@ -87,7 +89,8 @@ class Portal:
         self._keys = TokenKeys(broker, settings)
         self._ticket_keys = TicketKeys(broker, settings)
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        self._feeds = RoomFeeds(store, self._fail)
+        live = LiveRooms(broker, store, subjects(settings))
+        self._feeds = RoomFeeds(store, live.follow, self._fail)
         bounds = _Bounds(
             login_s=settings.login_timeout_ms / 1000,
             max_message=settings.max_message_bytes,

@@ -8,7 +8,7 @@ are kept for a while, or else from the log.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, NamedTuple
 
 import structlog
@@ -17,9 +17,11 @@ from roomledger.event_store.errors import LogUnavailable
 from roomledger.event_store.store import EventStore
 from roomledger.processes.portal.notifications import News, take_in
 from roomledger.runtime.ending import end
-from roomledger_events.envelope import Address
+from roomledger_events.envelope import Address, Commit
 from roomledger_events.subjects import Boundary, Kind
 
+Follow = Callable[[str, int], AsyncGenerator[Commit]]
+"""Yields the commits of a room and its texts from a sequence on, for ever (`live_rooms`)."""
 KEPT: Final = 512
 """How many notifications of a room are kept for those who are about to come."""
 _PAUSE_S: Final = 0.2
@@ -91,7 +93,8 @@ class RoomFeed:
     """Follows one room.
 
     Args:
-        store: The log.
+        store: The log, for what one participant missed.
+        follow: Follows a room.
         room: Which room.
         failed: Told if the log cannot be followed any more.
         deserted: Told when nobody listens any more.
@@ -100,12 +103,14 @@ class RoomFeed:
     def __init__(
         self,
         store: EventStore,
+        follow: Follow,
         room: str,
         failed: Callable[[Exception], None],
         deserted: Callable[["RoomFeed"], None],
     ) -> None:
         self.room = room
         self._store = store
+        self._live = follow
         self._only = (Boundary(Kind.ROOM, room), Boundary(Kind.TEXT, room))
         self._failed = failed
         self._deserted = deserted
@@ -154,7 +159,7 @@ class RoomFeed:
 
     async def _follow(self, start: int) -> None:
         try:
-            async with contextlib.aclosing(self._store.follow(self._only, start=start)) as commits:
+            async with contextlib.aclosing(self._live(self.room, start)) as commits:
                 async for commit in commits:
                     told = _Told(commit.sequence, take_in(commit))
                     self._position = commit.sequence
@@ -197,12 +202,14 @@ class RoomFeeds:
     """The rooms that are followed here.
 
     Args:
-        store: The log.
+        store: The log, for what one participant missed.
+        follow: Follows a room.
         failed: Told if the log cannot be followed any more.
     """
 
-    def __init__(self, store: EventStore, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, store: EventStore, follow: Follow, failed: Callable[[Exception], None]) -> None:
         self._store = store
+        self._live = follow
         self._failed = failed
         self._feeds: dict[str, RoomFeed] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -221,7 +228,7 @@ class RoomFeeds:
         """Tell a participant of all that came and comes after an address in the log."""
         feed = self._feeds.get(room)
         if feed is None:
-            feed = self._feeds[room] = RoomFeed(self._store, room, self._failed, self._forget)
+            feed = self._feeds[room] = RoomFeed(self._store, self._live, room, self._failed, self._forget)
         return feed.add(participant, after, tell)
 
     def _forget(self, feed: RoomFeed) -> None:
