@@ -30,7 +30,7 @@ async def main(token: str, *others: str) -> None:
             match told:
                 case Notification("participant", {"action": "join", "participant": who}):
                     users[who["id"]] = who["user"]
-                    await client.text(who["id"], f"welcome, {who['user']}")
+                    print(f"{who['user']} came", flush=True)
                 case Notification("participant", {"action": "leave", "participant": who}):
                     print(f"{who['user']} left", flush=True)
                 case Notification("text", {"from": sender, "message": message}):
