@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from benchmarks.figures import cpu_seconds, percentile, process, report, server
 from roomledger.event_store.connection import connect
@@ -33,20 +34,26 @@ class Caller:
         """Open a connection."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
-    async def ask(self, request: bytes, status: bytes) -> None:
-        """Send a request and wait for the end of its answer."""
+    async def ask(self, request: bytes, status: bytes) -> bytes:
+        """Send a request and return the body of its answer, which has this status."""
+        answered, body = await self.exchange(request)
+        assert answered == status, body.decode()
+        return body
+
+    async def exchange(self, request: bytes) -> tuple[bytes, bytes]:
+        """Send a request and return the status and the body of its answer."""
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         _, _, length = head.lower().partition(b"content-length:")
-        body = await self._reader.readexactly(int(length.split(b"\r\n")[0]))
-        assert head.split()[1] == status, body.decode()
+        size = int(length.split(b"\r\n")[0]) if length else 0
+        return head.split()[1], await self._reader.readexactly(size)
 
     def close(self) -> None:
         """Close the connection."""
         self._writer.close()
 
 
-def request(path: str, body: dict[str, str]) -> bytes:
+def request(path: str, body: dict[str, Any]) -> bytes:
     """Return a request as it goes over the wire."""
     text = json.dumps(body).encode()
     head = (

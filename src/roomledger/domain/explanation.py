@@ -1,6 +1,7 @@
 """Why a task went to a worker, or was refused: the decision once more, with everything that it looked at."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -12,7 +13,9 @@ from roomledger.domain.repetition import Decided, Decision, repeat
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger.domain.worker import NOT_REPORTED, Worker, shown
 from roomledger_events.tasks import Basis, Preference, SchedulingRefused, WorkerReserved
-from roomledger_events.workers import SchedulerSettings, WorkerInfo
+from roomledger_events.workers import Capacity, SchedulerSettings, WorkerInfo
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +171,7 @@ class _Views:
         available: bool | None = worker.unavailable is None
         matched = available and any(id(pool) in self._places for pool in worker.pools)
         refused_by = worker.unavailable
-        alone = _refused_alone(state.settings, worker.info, preference, worker.joined_at)
+        alone = _refused_alone(state.settings.purpose, worker.info.capacity, preference)
         if available and not matched:
             refused_by = alone or REGION
         if self._missing and refused_by == NOT_REPORTED:
@@ -211,12 +214,11 @@ def _served(state: SchedulerState, info: WorkerInfo, preference: Preference) -> 
     return preference.region in info.capacity.regions
 
 
-def _refused_alone(
-    settings: PurposeSettings, info: WorkerInfo, preference: Preference, joined_at: datetime
-) -> str | None:
+@lru_cache(4_096)
+def _refused_alone(purpose: str, capacity: Capacity, preference: Preference) -> str | None:
     """Return the rule that would refuse a worker if there were no other."""
-    alone = Candidates(settings)
-    worker = Worker("alone", 1, info, joined_at)
+    alone = Candidates(PurposeSettings.default(purpose))
+    worker = Worker("alone", 1, WorkerInfo(ip="", max_load=1, capacity=capacity), _NEVER)
     alone.join(worker)
     worker.load = 0
     alone.settle(worker)
