@@ -7,35 +7,17 @@ import argparse
 import asyncio
 import json
 import random
-import shutil
 import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks.callers import Callers as LeanCallers
 from benchmarks.figures import percentile, report, server
-from roomledger.event_store.connection import connect
-from roomledger.runtime.nats_binary import find_nats_conf
-from roomledger_events.subjects import Boundary, Kind
-from tests.support.nats import until
-from tests.support.takeover import (
-    KILL,
-    PAUSE,
-    PURPOSE,
-    STOP,
-    Access,
-    Callers,
-    Fault,
-    check,
-    disturb,
-    managed,
-)
+from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, disturbed, managed, three_servers
 from tests.support.waiting_tasks import LEASE_MS, burst, outlive
-from tests.test_nats_cluster import LOG, PASSWORDS, documented, reserve
-from tests.test_nats_cluster import start as start_member
 
 SETTINGS: dict[str, dict[str, object]] = {"default": {"lease_ms": LEASE_MS, "task_load": 0.0}}
 BARS = {KILL: 3.0, STOP: 0.5}
@@ -50,68 +32,32 @@ async def one() -> AsyncIterator[tuple[Access, Path]]:
 
 @asynccontextmanager
 async def three() -> AsyncIterator[tuple[Access, Path]]:
-    """Run a cluster of three, as the documents show it."""
-    async with AsyncExitStack() as stack:
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roomledger-benchmark-")))
-        shutil.copy(find_nats_conf(), path / "nats.conf")
-        (path / "nats-cluster.conf").write_text(documented("nats-cluster.conf"))
-        ports = [stack.enter_context(reserve()) for _ in range(3)]
-        routes = [f"nats-route://route:routepw@127.0.0.1:{port.getsockname()[1]}" for port in ports]
-        members = [await start_member(stack, path, port, routes) for port in ports]
-        access = Access(",".join(member.url for member in members), PASSWORDS["service"], replicas=3)
-        await _formed(access)
-        yield access, path
-
-
-async def _formed(access: Access) -> None:
-    """Return when the three have found each other and can keep something three times."""
-    connection = await connect(access.url, "service", access.password)
-    probe = json.dumps({"name": f"{LOG}_PROBE", "subjects": [f"$KV.{LOG}_PROBE.>"], "num_replicas": 3})
-    end = time.monotonic() + 30
-    while True:
-        try:
-            answer = await connection.request(f"$JS.API.STREAM.CREATE.{LOG}_PROBE", probe.encode(), timeout=1)
-            if "error" not in json.loads(answer.data):
-                break
-        except TimeoutError:
-            pass
-        assert time.monotonic() < end, "the three nats-servers did not find each other"
-        await asyncio.sleep(0.1)
-    await connection.close()
+    """Run a cluster of three."""
+    with tempfile.TemporaryDirectory(prefix="roomledger-benchmark-") as name:
+        path = Path(name)
+        async with three_servers(path) as access:
+            yield access, path
 
 
 async def faults(servers: int, tasks: int, rounds: int) -> list[dict[str, object]]:
     """Disturb the active manager again and again under 64 clients; return a row for each kind of fault."""
+    kinds = (KILL, STOP, PAUSE)
     async with one() if servers == 1 else three() as (access, path):
-        async with managed(access, path, SETTINGS) as cluster:
-            await cluster.join(PURPOSE, (f"w{number}" for number in range(10)))
-            watching = asyncio.create_task(cluster.watch())
-            await until(lambda: bool(cluster.taken_over))
-            callers = Callers(access, tasks=tasks, clients=64, seconds=rounds * 90)
-            calling = asyncio.create_task(callers.run())
-            await until(lambda: len(callers.answers) > 20)
-            done: list[Fault] = []
-            for _ in range(rounds):
-                done += await disturb(cluster, callers, (KILL, STOP, PAUSE))
-            callers.hurry.set()
-            await calling
-            watching.cancel()
-            check(await cluster.commits(Boundary(Kind.SCHEDULER, PURPOSE)), callers.answers)
-            assert len(callers.answers) == 2 * tasks
-        return [
-            {
-                "nats-servers": servers,
-                "fault": kind,
-                "times": len(gaps),
-                "longest gap s": max(gaps),
-                "median gap s": percentile(gaps, 0.5),
-                "bar s": BARS.get(kind, ""),
-                "answers checked": len(callers.answers),
-                "take-overs": len(cluster.taken_over),
-            }
-            for kind in (KILL, STOP, PAUSE)
-            if (gaps := [fault.gap for fault in done if fault.kind == kind])
-        ]
+        seen = await disturbed(access, path, SETTINGS, tasks=tasks, rounds=rounds, kinds=kinds)
+    return [
+        {
+            "nats-servers": servers,
+            "fault": kind,
+            "times": len(gaps),
+            "longest gap s": max(gaps),
+            "median gap s": percentile(gaps, 0.5),
+            "bar s": BARS.get(kind, ""),
+            "answers checked": seen.answers,
+            "take-overs": seen.taken_over,
+        }
+        for kind in kinds
+        if (gaps := seen.gaps(kind))
+    ]
 
 
 async def waiting(count: int) -> dict[str, object]:

@@ -7,7 +7,7 @@ import pytest
 
 from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.connection import Connection
-from roomledger.runtime.calls import Caller, Method, Request, RequestMeta, Service, serve
+from roomledger.runtime.calls import ATTEMPTS_S, Caller, Method, Request, RequestMeta, Service, serve
 from roomledger.runtime.commands import Meta
 from tests.support.cluster import TestCluster
 
@@ -163,6 +163,18 @@ async def test_a_request_sent_again_has_the_same_command_id(cluster: TestCluster
     await calls.call("rpc.greeter.greet", Greet(name="ada", meta=meta), Greeting)
     assert commands[0] is not None
     assert commands[0] == commands[1]
+
+
+async def test_a_request_that_a_halted_process_got_is_soon_sent_to_another(cluster: TestCluster) -> None:
+    calls, broker = await caller(cluster)
+    halted = await broker.subscribe("rpc.greeter.greet")
+    begun = asyncio.get_running_loop().time()
+    asked = asyncio.create_task(calls.call("rpc.greeter.greet", Greet(name="ada"), Greeting))
+    await halted.next_msg(timeout=5)
+    await halted.unsubscribe()
+    await greeter(cluster)
+    assert (await asked).text == "test greets ada"
+    assert asyncio.get_running_loop().time() - begun < ATTEMPTS_S[0] + ATTEMPTS_S[1]
 
 
 async def test_a_service_that_stops_answers_what_it_has_begun(cluster: TestCluster) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.layout import Layout
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.calls import RequestMeta
+from roomledger.runtime.nats_binary import find_nats_conf
 from roomledger.sdk.cluster import Cluster
 from roomledger_events.envelope import Commit
 from roomledger_events.identifiers import new_id
@@ -30,6 +32,8 @@ from roomledger_events.tasks import (
 from roomledger_events.workers import SchedulerTakenOver, WorkerInfo
 from tests.support.nats import until
 from tests.support.serving import Serving, start
+from tests.test_nats_cluster import LOG, PASSWORDS, documented, reserve
+from tests.test_nats_cluster import start as start_member
 
 PURPOSE: Final = "portal"
 RESERVE_MS: Final = 3_600_000
@@ -44,6 +48,40 @@ class Access(NamedTuple):
     url: str
     password: str
     replicas: int = 1
+
+
+@asynccontextmanager
+async def three_servers(path: Path) -> AsyncIterator[Access]:
+    """Run a cluster of three, as the documents show it.
+
+    Args:
+        path: A directory for their files.
+    """
+    async with AsyncExitStack() as stack:
+        shutil.copy(find_nats_conf(), path / "nats.conf")
+        (path / "nats-cluster.conf").write_text(documented("nats-cluster.conf"))
+        ports = [stack.enter_context(reserve()) for _ in range(3)]
+        routes = [f"nats-route://route:routepw@127.0.0.1:{port.getsockname()[1]}" for port in ports]
+        members = [await start_member(stack, path, port, routes) for port in ports]
+        access = Access(",".join(member.url for member in members), PASSWORDS["service"], replicas=3)
+        await _formed(access)
+        yield access
+
+
+async def _formed(access: Access) -> None:
+    """Return when the three have found each other and can keep something three times."""
+    connection = await connect(access.url, "service", access.password)
+    probe = json.dumps({"name": f"{LOG}_PROBE", "subjects": [f"$KV.{LOG}_PROBE.>"], "num_replicas": 3})
+
+    async def formed() -> bool:
+        try:
+            answer = await connection.request(f"$JS.API.STREAM.CREATE.{LOG}_PROBE", probe.encode(), timeout=1)
+        except TimeoutError:
+            return False
+        return "error" not in json.loads(answer.data)
+
+    await until(formed, seconds=30)
+    await connection.close()
 
 
 class Answered(NamedTuple):
@@ -211,6 +249,64 @@ class Callers:
             now = asyncio.get_running_loop().time()
             self.answers.append(Answered(now, task, found.worker, found.sequence))
             return
+
+
+class Disturbed(NamedTuple):
+    """What callers noticed of a time full of faults.
+
+    Attributes:
+        faults: What was done, and the gaps that it left.
+        answers: How many there were, each of them as the log has it.
+        taken_over: How often a manager took over.
+    """
+
+    faults: list[Fault]
+    answers: int
+    taken_over: int
+
+    def gaps(self, kind: str) -> list[float]:
+        """Return the gaps that faults of a kind left, in seconds."""
+        return [fault.gap for fault in self.faults if fault.kind == kind]
+
+
+async def disturbed(
+    access: Access,
+    path: Path,
+    settings: dict[str, dict[str, object]],
+    *,
+    tasks: int,
+    rounds: int,
+    kinds: Sequence[str],
+) -> Disturbed:
+    """Do things to the active one of three managers again and again, under 64 clients.
+
+    Args:
+        access: Where a log is.
+        path: A directory for the managers' data.
+        settings: By purpose.
+        tasks: How many tasks are asked for, each of them twice.
+        rounds: How often each thing is done.
+        kinds: What is done.
+
+    Raises:
+        AssertionError: Somebody was told what is not in the log, or the log has two writers.
+    """
+    async with managed(access, path, settings) as cluster:
+        await cluster.join(PURPOSE, (f"w{number}" for number in range(10)))
+        watching = asyncio.create_task(cluster.watch())
+        await until(lambda: bool(cluster.taken_over))
+        callers = Callers(access, tasks=tasks, clients=64, seconds=rounds * 90)
+        calling = asyncio.create_task(callers.run())
+        await until(lambda: len(callers.answers) > 20)
+        faults: list[Fault] = []
+        for _ in range(rounds):
+            faults += await disturb(cluster, callers, kinds)
+        callers.hurry.set()
+        await calling
+        watching.cancel()
+        check(await cluster.commits(Boundary(Kind.SCHEDULER, PURPOSE)), callers.answers)
+        assert len(callers.answers) == 2 * tasks
+    return Disturbed(faults, len(callers.answers), len(cluster.taken_over))
 
 
 async def disturb(cluster: Managed, callers: Callers, kinds: Sequence[str]) -> list[Fault]:

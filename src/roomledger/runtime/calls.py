@@ -19,7 +19,12 @@ __all__ = ["Caller", "Method", "Nothing", "Reply", "Request", "RequestMeta", "Se
 
 TIME_LIMIT_S: Final = 5.0
 _RECONNECT_S: Final = 1.0
-_ATTEMPT_S: Final = 2.0
+ATTEMPTS_S: Final = (0.5, 1.0, 2.0)
+"""How long the first attempt is waited for, the second one, and each further one.
+
+A halted process may have got the request, which others would answer at once; and to ask again costs little,
+since it is carried out once.
+"""
 _AGAIN: Final = frozenset({Code.NOT_READY})
 
 Reply = TypeVar("Reply")
@@ -67,13 +72,14 @@ class Caller:
         loop = asyncio.get_running_loop()
         end = loop.time() + limit
         body = msgspec.json.encode(self._complete(request))
-        pause = 0.01
+        pause, attempts = 0.01, iter(ATTEMPTS_S)
         last: Refusal | None = None
         while (left := end - loop.time()) > 0 or last is None:
             if not self._broker.is_connected and not await self._connected(min(_RECONNECT_S, left)):
                 raise Refusal(Code.LOG_UNAVAILABLE, "the broker is out of reach")
+            patience = max(0.01, min(next(attempts, ATTEMPTS_S[-1]), left))
             try:
-                message = await self._broker.request(subject, body, timeout=max(0.01, min(_ATTEMPT_S, left)))
+                message = await self._broker.request(subject, body, timeout=patience)
             except nats.errors.NoRespondersError:
                 if absent is not None:
                     raise Refusal(absent, f"nobody answers {subject}") from None

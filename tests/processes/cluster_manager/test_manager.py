@@ -1,8 +1,9 @@
 import asyncio
+import json
 
 import pytest
 
-from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.errors import Code, Refusal, UnknownStrategy
 from roomledger.processes.cluster_manager.manager import ClusterManager
 from roomledger.runtime.calls import RequestMeta
 from roomledger.sdk.worker import Joined, TaskReleased
@@ -265,6 +266,99 @@ async def test_what_is_wrong_is_refused_and_never_reaches_the_log(
     assert (reply.headers or {})["Nats-Service-Error-Code"] == "invalid_argument"
     assert b'"code":"invalid_argument"' in reply.data
     assert (await cluster.access.store.position()).sequence == before
+
+
+UNKNOWN: dict[str, tuple[str, dict[str, object], Code]] = {
+    "a load of nobody": ("report_load", {"worker": "nobody", "load": 0.5}, Code.NO_SUCH_WORKER),
+    "a state of nobody": ("report_state", {"worker": "nobody", "state": 2}, Code.NO_SUCH_WORKER),
+    "a task picked up by nobody": (
+        *("pick_up_tasks", {"worker": "nobody", "tasks": ["t1"]}, Code.NO_SUCH_WORKER),
+    ),
+    "many tasks picked up by nobody": (
+        "pick_up_tasks",
+        {"worker": "nobody", "tasks": [f"t{number}" for number in range(1_000)]},
+        Code.NO_SUCH_WORKER,
+    ),
+    "a drain of nobody": ("drain", {"worker": "nobody"}, Code.NO_SUCH_WORKER),
+    "a drain of nobody taken back": ("undrain", {"worker": "nobody"}, Code.NO_SUCH_WORKER),
+    "who is nobody": ("get_worker", {"worker": "nobody"}, Code.NO_SUCH_WORKER),
+    "what nobody runs": ("get_tasks", {"worker": "nobody"}, Code.NO_SUCH_WORKER),
+    "a purpose nobody has": ("schedule", {"purpose": "sip", "task": "t1"}, Code.NO_SUCH_PURPOSE),
+    "who has that purpose": ("get_workers", {"purpose": "sip"}, Code.NO_SUCH_PURPOSE),
+    "a task of that purpose": ("get_scheduled", {"purpose": "sip", "task": "t1"}, Code.NO_SUCH_PURPOSE),
+    "why, of that purpose": ("explain", {"purpose": "sip", "task": "t1"}, Code.NO_SUCH_PURPOSE),
+    "more time, of that purpose": (
+        *("extend", {"purpose": "sip", "task": "t1", "reserve_ms": 5}, Code.NO_SUCH_PURPOSE),
+    ),
+    "a task that is not there": ("get_scheduled", {"purpose": "portal", "task": "t9"}, Code.NO_SUCH_TASK),
+    "why it went nowhere": ("explain", {"purpose": "portal", "task": "t9"}, Code.NO_SUCH_TASK),
+    "more time for it": (
+        *("extend", {"purpose": "portal", "task": "t9", "reserve_ms": 5}, Code.NO_SUCH_TASK),
+    ),
+    "a task of a million characters": (
+        *("schedule", {"purpose": "portal", "task": "t" * 1_000_000}, Code.INVALID_ARGUMENT),
+    ),
+    "a method that is not there": ("take_over", {"worker": "w1"}, Code.INVALID_ARGUMENT),
+    "an id that another purpose has": (
+        "join",
+        {"purpose": "sip", "worker": "w1", "info": {"ip": "x", "max_load": 0.9}},
+        Code.INVALID_ARGUMENT,
+    ),
+    "a capacity that is a text": (
+        "join",
+        {"purpose": "portal", "worker": "w2", "info": {"ip": "x", "max_load": 1, "capacity": "all"}},
+        Code.INVALID_ARGUMENT,
+    ),
+    "codecs that are a number": (
+        "join",
+        {
+            "purpose": "video",
+            "worker": "w2",
+            "info": {"ip": "x", "max_load": 1, "capacity": {"video": {"encode": [1]}}},
+        },
+        Code.INVALID_ARGUMENT,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+async def test_what_is_unknown_or_wrong_has_its_code_and_disturbs_nobody(
+    cluster: TestCluster, case: str
+) -> None:
+    await cluster.manager()
+    manager = cluster.cluster()
+    await manager.join("portal", "w1", INFO)
+    await manager.report_load("w1", 0.1)
+    before = (await cluster.access.store.position()).sequence
+    method, arguments, code = UNKNOWN[case]
+    body = json.dumps(arguments).encode()
+    asking = [cluster.access.broker.request(f"rpc.cluster.{method}", body, timeout=5) for _ in range(3)]
+    reserving = [manager.schedule("portal", f"good-{number}") for number in range(3)]
+    replies, reserved = await asyncio.gather(asyncio.gather(*asking), asyncio.gather(*reserving))
+    assert {(reply.headers or {})["Nats-Service-Error-Code"] for reply in replies} == {code}
+    assert {found.worker for found in reserved} == {"w1"}
+    commits = cluster.access.store.read(start=before + 1)
+    assert {event.subject async for commit in commits for event in commit.events} == {
+        *(f"good-{number}" for number in range(3))
+    }
+
+
+@pytest.mark.parametrize("method", ["lay_down_task", "unschedule", "quit", "keep_alive"])
+async def test_what_needs_no_worker_is_harmless_without_one(cluster: TestCluster, method: str) -> None:
+    await cluster.manager()
+    await cluster.cluster().join("portal", "w1", INFO)
+    before = (await cluster.access.store.position()).sequence
+    arguments = {"worker": "nobody"} | ({"task": "t1"} if method in {"lay_down_task", "unschedule"} else {})
+    reply = await cluster.access.broker.request(
+        f"rpc.cluster.{method}", json.dumps(arguments).encode(), timeout=5
+    )
+    assert "Nats-Service-Error-Code" not in (reply.headers or {})
+    assert (await cluster.access.store.position()).sequence == before
+
+
+async def test_a_strategy_that_does_not_exist_ends_the_start(cluster: TestCluster) -> None:
+    with pytest.raises(UnknownStrategy, match="there is no strategy 'best'"):
+        await cluster.start(ClusterManager, scheduler={"portal": {"strategy": "best"}})
 
 
 async def test_the_service_shows_itself_to_the_nats_tool(cluster: TestCluster) -> None:

@@ -3,17 +3,22 @@ import contextlib
 import json
 import random
 import signal
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+
+import pytest
 
 from roomledger.domain.errors import Refusal
 from roomledger.runtime.calls import RequestMeta
 from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import Boundary, Kind
 from tests.support.nats import NatsServer, until
-from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, Callers, check, disturb, managed
+from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, disturbed, managed, three_servers
 from tests.support.waiting_tasks import burst, outlive
 
+KILL_BAR_S, STOP_BAR_S, EXPIRY_BAR_S = 3.0, 0.5, 0.5
 SETTINGS: dict[str, dict[str, object]] = {"default": {"lease_ms": 3_600_000}}
 
 
@@ -24,33 +29,52 @@ def access(server: NatsServer) -> Access:
 async def test_whatever_befalls_the_active_manager_every_caller_is_told_what_is_in_the_log(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    async with managed(access(nats_server), tmp_path, SETTINGS) as cluster:
-        await cluster.join(PURPOSE, (f"w{number}" for number in range(10)))
-        watching = asyncio.create_task(cluster.watch())
-        await until(lambda: bool(cluster.taken_over))
-        callers = Callers(cluster.access, tasks=600, clients=64, seconds=45)
-        calling = asyncio.create_task(callers.run())
-        await until(lambda: len(callers.answers) > 20)
-        faults = await disturb(cluster, callers, (KILL, PAUSE, STOP))
-        callers.hurry.set()
-        await calling
-        watching.cancel()
-        check(await cluster.commits(Boundary(Kind.SCHEDULER, PURPOSE)), callers.answers)
-        assert len(callers.answers) == 1200
-        assert len(cluster.taken_over) >= 4
-        longest = {fault.kind: fault.gap for fault in faults}
-        assert longest[KILL] < 3
-        assert longest[STOP] < 0.5
+    seen = await disturbed(access(nats_server), tmp_path, SETTINGS, tasks=300, rounds=1, kinds=(KILL, STOP))
+    assert (seen.answers, seen.taken_over) == (600, 3)
+    assert max(seen.gaps(KILL)) < KILL_BAR_S
+    assert max(seen.gaps(STOP)) < STOP_BAR_S
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("servers", [1, 3])
+async def test_whatever_befalls_the_active_manager_again_and_again_no_answer_is_wrong(
+    nats_server: NatsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], servers: int
+) -> None:
+    async with AsyncExitStack() as stack:
+        three = tmp_path / "three"
+        three.mkdir()
+        where = access(nats_server) if servers == 1 else await stack.enter_async_context(three_servers(three))
+        kinds = (KILL, STOP, PAUSE)
+        seen = await disturbed(where, tmp_path, SETTINGS, tasks=5_000, rounds=3, kinds=kinds)
+    longest = {kind: max(seen.gaps(kind)) for kind in kinds}
+    with capsys.disabled():
+        told = ", ".join(f"{seconds:.2f} s after a {kind}" for kind, seconds in longest.items())
+        sys.stdout.write(f"\nlongest time without an answer, nats-servers: {servers}: {told}\n")
+    assert seen.answers == 10_000
+    assert seen.taken_over >= 1 + 3 * len(kinds)
+    assert longest[KILL] < KILL_BAR_S
+    assert longest[STOP] < STOP_BAR_S
 
 
 async def test_reservations_run_out_at_their_time_though_all_managers_were_killed(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    outlived = await outlive(access(nats_server), tmp_path, count=300, spread_s=3, managers=2)
+    await reservations_outlive(nats_server, tmp_path, count=200, spread_s=2)
+
+
+@pytest.mark.chaos
+async def test_ten_thousand_reservations_run_out_at_their_time_though_all_managers_were_killed(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    await reservations_outlive(nats_server, tmp_path, count=10_000, spread_s=20)
+
+
+async def reservations_outlive(server: NatsServer, path: Path, *, count: int, spread_s: float) -> None:
+    outlived = await outlive(access(server), path, count=count, spread_s=spread_s, managers=2)
     assert outlived.never == 0
-    assert len(outlived.late) == 300
+    assert len(outlived.late) == count
     assert min(outlived.late) >= 0
-    assert max(outlived.late) < 0.5
+    assert max(outlived.late) < EXPIRY_BAR_S
     assert outlived.picks == outlived.foretold
 
 
