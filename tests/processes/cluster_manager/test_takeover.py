@@ -19,7 +19,7 @@ from tests.support.takeover import KILL, PAUSE, PURPOSE, STOP, Access, disturbed
 from tests.support.waiting_tasks import burst, outlive
 
 KILL_BAR_S, STOP_BAR_S, EXPIRY_BAR_S = 3.0, 0.5, 0.5
-SETTINGS: dict[str, dict[str, object]] = {"default": {"lease_ms": 3_600_000}}
+SETTINGS: dict[str, dict[str, object]] = {"default": {"lease_ms": 3_600_000, "task_load": 0.0}}
 
 
 def access(server: NatsServer) -> Access:
@@ -109,7 +109,9 @@ async def test_the_first_answer_is_given_again_though_who_gave_it_was_killed(
 async def test_a_burst_is_spread_though_the_workers_report_what_they_had_long_before(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    settings: dict[str, dict[str, object]] = {"default": {"strategy": "least-used"} | SETTINGS["default"]}
+    settings: dict[str, dict[str, object]] = {
+        "default": SETTINGS["default"] | {"strategy": "least-used", "task_load": 0.005}
+    }
     async with managed(access(nats_server), tmp_path, settings, count=1) as cluster:
         given = await burst(
             cluster,
