@@ -19,7 +19,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed $(OLD_NATS)/bin/nats-server
-	$(BIN)/pytest -m "not clients and not chaos" -n auto
+	$(BIN)/pytest -m "not clients and not chaos" -n 4
 
 # Needs Node and Go beside Python: what existing clients and the `nats` tool see.
 test-clients: $(VENV)/.installed .tools/bin/nats tests/clients/node_modules/.package-lock.json

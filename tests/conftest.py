@@ -1,11 +1,13 @@
 """What every test may ask for."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from roomledger.runtime.ending import end
 from tests.support.cluster import TestCluster, running_cluster
 from tests.support.nats import NatsServer
 
@@ -23,6 +25,8 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
     await server.start()
     yield server
     await server.close()
+    # A connection that a test leaves open would not end by one cancellation while its server is away.
+    await end(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
 
 @pytest.fixture

@@ -233,7 +233,8 @@ class Callers:
             wait = began + share * self._seconds - loop.time()
             if wait > 0 and not self.hurry.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.hurry.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self.hurry.wait()
             await self._ask(calls, task)
 
     async def _ask(self, calls: Cluster, task: str) -> None:

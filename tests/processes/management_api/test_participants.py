@@ -201,9 +201,8 @@ async def test_a_participant_is_removed_after_the_room_moved_to_another_worker(c
     async with Whole.of(cluster) as whole:
         room = await whole.room()
         await whole.join(room, "ada")
-        task = await cluster.cluster().get_scheduled("conference", room)
         second = await cluster.conference(worker_id="second")
-        await cluster.cluster().quit(task.worker)
+        await whole.conference.stop()
         answer = await whole.client.delete(f"/v1/rooms/{room}/participants/ada")
         assert answer.status_code == 204, answer.text
         moved = await cluster.cluster().get_scheduled("conference", room)

@@ -8,6 +8,7 @@ import httpx
 
 from roomledger.domain.errors import Refusal
 from roomledger.domain.signed_token import read
+from roomledger.processes.conference.conference import Conference as ConferenceWorker
 from roomledger.processes.management_api.api import ManagementApi
 from roomledger.processes.management_api.services import Services
 from roomledger.sdk.rooms import Conference, Controller
@@ -17,8 +18,15 @@ from tests.support.cluster import TestCluster
 class Whole:
     """The cluster, and a caller of its management API."""
 
-    def __init__(self, cluster: TestCluster, api: ManagementApi, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        cluster: TestCluster,
+        conference: ConferenceWorker,
+        api: ManagementApi,
+        client: httpx.AsyncClient,
+    ) -> None:
         self.cluster = cluster
+        self.conference = conference
         self.api = api
         self.client = client
         self.key = api.first_service.key
@@ -28,12 +36,12 @@ class Whole:
     @asynccontextmanager
     async def of(cls, cluster: TestCluster, **settings: Any) -> AsyncIterator[Self]:  # noqa: ANN401  - Settings'
         await cluster.manager()
-        await cluster.conference()
+        conference = await cluster.conference()
         await cluster.worker("portal", "portal-1", port=8080)
         api: ManagementApi = await cluster.start(ManagementApi, **settings)
         headers = {"Authorization": f"Bearer {api.first_service.key}"}
         async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=15) as client:
-            whole = cls(cluster, api, client)
+            whole = cls(cluster, conference, api, client)
             yield whole
             for other in whole._others:
                 await other.aclose()
