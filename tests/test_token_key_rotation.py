@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import connect
 
 from roomledger.domain.errors import Refusal
@@ -19,6 +20,7 @@ LOGINS = 1000
 AT_ONCE = 20
 
 
+@pytest.mark.chaos
 async def test_no_good_token_is_refused_and_none_of_the_key_before_last_is_taken(
     cluster: TestCluster,
 ) -> None:

@@ -103,6 +103,7 @@ async def test_the_state_is_the_same_after_the_projections_were_deleted(tmp_path
         assert [each["id"] for each in after["tokens"]] == [each["id"] for each in replayed["tokens"]]
 
 
+@pytest.mark.chaos
 async def test_a_kill_in_the_middle_of_a_thousand_token_requests_loses_no_answered_token(
     tmp_path: Path,
 ) -> None:
