@@ -76,6 +76,17 @@ async def test_it_says_when_it_is_ready_and_stops_cleanly(tmp_path: Path) -> Non
     assert server.ready["service_key"] not in server.errors
 
 
+async def test_existing_clients_are_served_where_tokens_say_and_native_ones_where_their_url_says(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path / "data") as server, api(server) as client:
+        claims = read(await ask_for_token(client, await create_room(client)))[0]
+        assert server.ready["socketio"] == f"http://{claims.host}"
+        assert server.ready["portal"] == claims.url
+        handshake = f"{server.ready['socketio']}/socket.io/?EIO=4&transport=polling"
+        assert (await client.get(handshake)).text.startswith('0{"sid":')
+
+
 async def test_started_again_it_goes_on_where_it_was(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with serving(data) as server, api(server) as client:

@@ -28,9 +28,20 @@ class NodeClients:
         self, stack: AsyncExitStack, url: str, version: str, transports: Sequence[str]
     ) -> "NodeClient":
         """Connect one until the stack is closed."""
+        return await self._connect(stack, url, version, transports, reconnection=False)
+
+    async def reconnecting(
+        self, stack: AsyncExitStack, url: str, version: str, transports: Sequence[str]
+    ) -> "NodeClient":
+        """Connect one that connects again by itself."""
+        return await self._connect(stack, url, version, transports, reconnection=True)
+
+    async def _connect(
+        self, stack: AsyncExitStack, url: str, version: str, transports: Sequence[str], *, reconnection: bool
+    ) -> "NodeClient":
         number = next(self._numbers)
         client = self._clients[number] = NodeClient(version, self, number)
-        await self.order(number, "connect", url=url, transports=list(transports), reconnection=False)
+        await self.order(number, "connect", url=url, transports=list(transports), reconnection=reconnection)
         stack.push_async_callback(client.close)
         return client
 
@@ -63,12 +74,19 @@ class NodeClients:
 
 
 class NodeClient(ExistingClient):
-    """A client by socket.io-client."""
+    """A client by socket.io-client.
+
+    Attributes:
+        connections: How often it has connected.
+        why: Why it was disconnected last, in the words of the library.
+    """
 
     def __init__(self, version: str, clients: NodeClients, number: int) -> None:
         super().__init__(version)
         self._clients = clients
         self._number = number
+        self.connections = 0
+        self.why = ""
 
     async def ask(self, event: str, *arguments: Any) -> list[Any]:  # noqa: ANN401  - JSON values
         """Send a request, and return the arguments of its acknowledgement."""
@@ -92,7 +110,11 @@ class NodeClient(ExistingClient):
         """Take what the process tells of it."""
         if "event" in told:
             self.told.put_nowait(Heard(told["event"], tuple(told["arguments"])))
+        elif "connected" in told:
+            self.connections += 1
+            self.gone.clear()
         elif "gone" in told:
+            self.why = told["gone"]
             self.gone.set()
 
 

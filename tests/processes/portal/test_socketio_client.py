@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from roomledger.processes.portal import socketio_client, socketio_engine
 from roomledger_events.identifiers import new_id
 from tests.support.cluster import running_cluster
 from tests.support.conferences import Guests
@@ -652,7 +653,28 @@ async def test_a_relogin_without_a_ticket_is_refused(campus: Campus, shown: obje
     assert await refused(await campus.client(), "relogin", shown) == "the ticket is no text"
 
 
-# -- Too much
+# -- Many, and too much
+
+
+async def test_a_text_to_many_is_written_once_for_1_x_and_once_for_legacy(
+    campus: Campus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await campus.room()
+    clients = [await campus.guest(room, version) for version in VERSIONS * 2]
+    for number, client in enumerate(clients, 1):
+        for _ in clients[number:]:
+            await client.hear()  # those who joined later
+    written: list[str] = []
+
+    def write(name: str, data: object) -> socketio_engine.Pushed:
+        written.append(name)
+        return socketio_engine.event(name, data)
+
+    monkeypatch.setattr(socketio_client, "event", write)
+    assert await say(clients[0], "all", "hello") == ["ok"]
+    for client in clients:
+        assert await client.hear() == said(client.version, clients[0].id, "all", "hello")
+    assert sorted(written) == ["custom_message", "text"]
 
 
 async def test_a_thousand_logins_on_one_connection_are_answered_and_nobody_else_notices(

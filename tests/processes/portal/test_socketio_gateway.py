@@ -229,6 +229,17 @@ async def test_who_asks_far_more_than_is_allowed_is_sent_away_and_the_session_wa
 # -- The portal's end
 
 
+async def test_a_portal_that_is_emptied_ends_the_connections_and_the_sessions_wait(
+    house: House, stack: AsyncExitStack
+) -> None:
+    client = await connect(stack, house.portal)
+    await client.login(house.token())
+    assert house.portal._socketio is not None
+    house.portal._socketio.empty("a test")
+    assert await client.disconnected()
+    await until(lambda: len(house.neighbours.requests("controller.lose_connection")) == 1)
+
+
 async def test_a_stop_ends_the_connections_and_the_sessions_wait(house: House, stack: AsyncExitStack) -> None:
     clients = [await connect(stack, house.portal, version) for version in VERSIONS]
     for client in clients:
