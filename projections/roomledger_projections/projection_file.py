@@ -177,6 +177,22 @@ class ProjectionFile:
                 self._db.execute("DETACH other")
         return True
 
+    def copy_from(self, other: Path) -> None:
+        """Replace these contents by those of another file of the same projection.
+
+        Raises:
+            NotAProjection: It is something else, or of another version; these contents are lost.
+            ProjectionError: It cannot be read; likewise.
+        """
+        with named_errors(other):
+            source = connected(other)
+            try:
+                source.backup(self._db)
+                self._create_or_check()
+            finally:
+                source.close()
+            self.position = self._read_position()
+
     def close(self) -> None:
         """Close the file; what was taken in stays."""
         self._db.close()

@@ -92,6 +92,23 @@ def tokens_of(
     return rows(db, asked, moment(now), *values, limit, offset)
 
 
+def newest_tokens(
+    db: sqlite3.Connection, now: datetime, service: str | None = None, *, limit: int
+) -> tuple[list[Row], int]:
+    """Return the newest tokens of a service, or of all, oldest first, and how many there are.
+
+    Args:
+        db: The projection's file.
+        now: When an unused token is expired is measured by it.
+        service: Its id.
+        limit: At most so many.
+    """
+    such, values = where(service=service)
+    count = rows(db, f"SELECT count(*) AS found FROM tokens WHERE {such}", *values)[0]["found"]  # noqa: S608  - names from the code
+    asked = f"{_SHOWN} WHERE {such} ORDER BY issued_sequence DESC, rowid DESC LIMIT ?"
+    return rows(db, asked, moment(now), *values, limit)[::-1], int(count)
+
+
 def tokens_owned(
     db: sqlite3.Connection, service: str, ids: Collection[str], codes: Collection[str]
 ) -> tuple[set[str], set[str]]:
@@ -112,5 +129,5 @@ def voided_of(db: sqlite3.Connection, room: str, now: datetime) -> list[Row]:
 
 
 TOKENS: Final = Projection(
-    "tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of, tokens_owned, voided_of)
+    "tokens", 2, TABLES, FOLD, (token, token_of_code, tokens_of, newest_tokens, tokens_owned, voided_of)
 )

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
         service_key: The first service's key; made up where it is not given.
         super_service: The service that may manage services; the first one where it is not given.
         rate_limit: How many requests a service may make at one management API.
+        state_max_commits: How many commits are read at most to answer for a moment over HTTP.
         token_life_ms: How long a token can be used.
         token_retry_ms: How long a token request waits for a portal to have room.
         login_timeout_ms: A connection that has not logged in by then is closed.
@@ -134,6 +135,7 @@ class Settings(BaseSettings):
     service_key: SecretStr | None = None
     super_service: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     rate_limit: Annotated[str, Field(pattern=RATE)] = "5000/second"
+    state_max_commits: Annotated[int, Field(ge=1)] = 1_000_000
     token_life_ms: Annotated[int, Field(ge=1000, le=86_400_000)] = 180_000
     token_retry_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
     login_timeout_ms: Annotated[int, Field(ge=100)] = 180_000

@@ -138,7 +138,7 @@ async def test_what_makes_no_sense_is_refused(run: Run, arguments: list[str], re
 async def test_a_span_beside_the_log_is_told_in_a_sentence(run: Run) -> None:
     result = await run("--from", "7")
     assert isinstance(result.exception, NoSuchMoment)
-    assert str(result.exception) == "nothing can be shown: the log ends at sequence 6, before sequence 7"
+    assert str(result.exception) == "nothing can be shown: the log holds the sequences 1 to 6, not 7"
 
 
 async def test_two_moments_are_compared_in_a_table(run: Run) -> None:

@@ -23,8 +23,9 @@ from roomledger.cli.playing import told_plain
 from roomledger.cli.progress import progress_shown
 from roomledger.domain.causes import Chain, Command, Effect, cause_of, chains
 from roomledger.domain.trail import Trail
+from roomledger.runtime.moments import span as span_of
 from roomledger.runtime.rebuilding import Moment
-from roomledger.runtime.trails import Told, followed, learn, span_of
+from roomledger.runtime.trails import Told, followed, learn
 from roomledger_events.envelope import Address, to_json
 from roomledger_events.mentions import Thing
 from roomledger_events.sentences import sentence

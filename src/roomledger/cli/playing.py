@@ -13,8 +13,9 @@ from roomledger.cli.log import plain, printable
 from roomledger.cli.progress import progress_shown
 from roomledger.domain.trail import Trail
 from roomledger.event_store.store import ReadableLog
+from roomledger.runtime.moments import span as span_of
 from roomledger.runtime.rebuilding import Moment
-from roomledger.runtime.trails import Told, followed, learn, span_of
+from roomledger.runtime.trails import Told, followed, learn
 from roomledger_events.envelope import to_json
 from roomledger_events.sentences import sentence
 from roomledger_projections.projection import moment
@@ -65,7 +66,7 @@ async def play(
     """
     span = await span_of(log, start, until)
     with progress_shown("learning") as on_progress:
-        await learn(log, trails, until=span.until, on_progress=on_progress)
+        await learn(log, trails, until=span.last, on_progress=on_progress)
     line = told_json if as_json else told_text
     pace = None if speed is None else Pace(speed)
     count = 0

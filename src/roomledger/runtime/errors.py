@@ -15,6 +15,7 @@ RuntimeFailure
 ├── TooSoonToRotate         the token key before is still needed
 ├── NoSuchMoment            a moment that the log does not reach
 ├── LogInPart               a file holds too little of a log for what is asked
+├── TooFarToRead            a moment that too much would have to be read for
 ├── FileInTheWay            a file that would have to be replaced
 └── ImportFailure           a log could not be brought in
     ├── LogNotEmpty             there is something in the log already
@@ -226,6 +227,29 @@ class NoSuchMoment(RuntimeFailure):
 
     def __str__(self) -> str:
         return f"nothing can be shown: {self.reason}"
+
+
+class TooFarToRead(RuntimeFailure):
+    """More would have to be read for the state at a moment than is read for an answer.
+
+    Attributes:
+        sequence: The moment.
+        known: The last sequence before it that a state is kept of.
+        reach: How many commits are read at most.
+    """
+
+    def __init__(self, sequence: int, known: int, reach: int) -> None:
+        self.sequence = sequence
+        self.known = known
+        self.reach = reach
+        super().__init__(sequence, known, reach)
+
+    def __str__(self) -> str:
+        return (
+            f"sequence {self.sequence} is more than {self.reach} commits after {self.known}, the last one"
+            f" before whose state is kept: ask for {self.known + self.reach} first, or see `roomledger"
+            f" replay --at {self.sequence}`"
+        )
 
 
 class TooSoonToRotate(RuntimeFailure):

@@ -6,9 +6,10 @@ The same projections are folded as the live ones, in memory, up to the moment.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import takewhile
-from typing import Any, NamedTuple, Self
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
 
 from roomledger.event_store.store import ReadableLog
 from roomledger.runtime.arrivals import batches
@@ -17,12 +18,16 @@ from roomledger_events.envelope import Commit
 from roomledger_projections import cluster, rooms, tokens
 from roomledger_projections.cluster import CLUSTER
 from roomledger_projections.projection import Row, moment
-from roomledger_projections.projection_file import ProjectionFile
+from roomledger_projections.projection_file import Position, ProjectionFile
 from roomledger_projections.rooms import ROOMS
 from roomledger_projections.tokens import TOKENS
 
 Moment = int | datetime | None
 """A sequence, a time, or None for where the log stands."""
+
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+"""Before anything happened no token has expired."""
 
 
 class Progress(NamedTuple):
@@ -55,14 +60,11 @@ class Rebuilt:
         self._cluster = ProjectionFile(CLUSTER)
         self._rooms = ProjectionFile(ROOMS)
         self._tokens = ProjectionFile(TOKENS)
+        self._files = (self._cluster, self._rooms, self._tokens)
 
     def take_in(self, commits: list[Commit], created: str) -> None:
         """Fold commits in, in log order."""
-        skipped = {
-            each.address
-            for file in (self._cluster, self._rooms, self._tokens)
-            for each in file.take_in(commits, created)
-        }
+        skipped = {each.address for file in self._files for each in file.take_in(commits, created)}
         self.unreadable += len(skipped)
         self.sequence, self.time = commits[-1].sequence, commits[-1].time
 
@@ -78,9 +80,64 @@ class Rebuilt:
             "tokens": [] if self.time is None else self._tokens.ask(tokens.tokens_of, self.time),
         }
 
+    def part(self, service: str | None, *, newest_tokens: int) -> dict[str, Any]:
+        """Return what a service may see, as plain values: all workers, and what belongs to its own rooms.
+
+        Args:
+            service: Its id; None for one that may see everything.
+            newest_tokens: So many of the tokens at most; ``token_count`` says how many there are.
+        """
+        found = self._rooms.ask(rooms.rooms_of, service)
+        tasks = self._cluster.ask(cluster.tasks_of)
+        if service is not None:
+            owned = {room["id"] for room in found}
+            codes = [task["id"] for task in tasks if task["purpose"] == "portal"]
+            _, portals = self._tokens.ask(tokens.tokens_owned, service, (), codes)
+            seen = {"conference": owned, "portal": portals}
+            tasks = [task for task in tasks if task["id"] in seen.get(task["purpose"], ())]
+        now = self.time or _NEVER
+        newest, count = self._tokens.ask(tokens.newest_tokens, now, service, limit=newest_tokens)
+        return {
+            "sequence": self.sequence,
+            "time": moment(self.time),
+            "workers": self._cluster.ask(cluster.workers_of),
+            "tasks": tasks,
+            "rooms": [room | {"participants": self._present(room)} for room in found],
+            "tokens": newest,
+            "token_count": count,
+        }
+
+    def keep(self, directory: Path) -> None:
+        """Write the state to files in a directory, which must be there.
+
+        Raises:
+            ProjectionError: They cannot be written.
+        """
+        for file in self._files:
+            file.copy_to(directory / f"{file.projection.name}.sqlite")
+
+    def bring_back(self, directory: Path, time: datetime) -> None:
+        """Take the state from files that `keep` wrote.
+
+        Args:
+            directory: Where they are.
+            time: When the log stored the last commit that they have taken in.
+
+        Raises:
+            ProjectionError: They cannot be read, are something else, or of another version.
+        """
+        for file in self._files:
+            file.copy_from(directory / f"{file.projection.name}.sqlite")
+        self.sequence, self.time = self._rooms.position.sequence, time
+
+    @property
+    def position(self) -> Position:
+        """How far it has taken the log in."""
+        return self._rooms.position
+
     def close(self) -> None:
         """Let go of the memory."""
-        for file in (self._cluster, self._rooms, self._tokens):
+        for file in self._files:
             file.close()
 
     def __enter__(self) -> Self:

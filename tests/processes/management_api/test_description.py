@@ -29,6 +29,8 @@ PATHS = {
     ("DELETE", "/v1/cluster/workers/{worker}/drain"),
     ("GET", "/v1/cluster/tasks/{purpose}/{task}"),
     ("GET", "/v1/cluster/tasks/{purpose}/{task}/explain"),
+    ("GET", "/v1/state"),
+    ("GET", "/v1/audit"),
     ("POST", "/services"),
     ("GET", "/services"),
     ("DELETE", "/services/{id}"),

@@ -17,6 +17,7 @@ from roomledger import __version__
 from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.errors import EventStoreError
 from roomledger.event_store.store import EventStore
+from roomledger.processes.management_api.audits import Audits
 from roomledger.processes.management_api.authentication import Authentication
 from roomledger.processes.management_api.cluster_routes import cluster_routes
 from roomledger.processes.management_api.controllers import Controllers
@@ -24,6 +25,7 @@ from roomledger.processes.management_api.description import TEXT, described
 from roomledger.processes.management_api.doorway import SEQUENCE, Doorway
 from roomledger.processes.management_api.errors import ApiNotListening, ApiPortInUse, Problem
 from roomledger.processes.management_api.health import health
+from roomledger.processes.management_api.log_routes import log_routes
 from roomledger.processes.management_api.mauth import Replays
 from roomledger.processes.management_api.metrics import Metrics
 from roomledger.processes.management_api.participant_routes import participant_routes
@@ -35,9 +37,11 @@ from roomledger.processes.management_api.room_routes import room_routes
 from roomledger.processes.management_api.rooms import Rooms
 from roomledger.processes.management_api.service_routes import service_routes
 from roomledger.processes.management_api.services import First, Services
+from roomledger.processes.management_api.states import States
 from roomledger.processes.management_api.token_routes import TokenPath, token_routes
 from roomledger.processes.management_api.tokens import Tokens
 from roomledger.processes.management_api.workers import Workers
+from roomledger.runtime.checkpoints import Checkpoints
 from roomledger.runtime.listener import Listener
 from roomledger.runtime.projector import FOLDER, Projector
 from roomledger.runtime.token_keys import TokenKeys
@@ -51,6 +55,8 @@ NAME: Final = "management-api"
 _NEVER: Final = 1e9
 GATHER_S: Final = 0.05
 """How long what is in the log may be unknown here while nobody asks for it: less work for the files."""
+CHECKPOINTS: Final = "checkpoints"
+"""The folder of states at earlier moments in the data directory."""
 ERRORS: Final = (
     *(Problem, Refusal, EventStoreError, ProjectionError),
     *(RequestValidationError, HTTPException, Exception),
@@ -95,12 +101,15 @@ class ManagementApi:
         controllers = Controllers(broker, cluster, actor=NAME)
         participants = Participants(store, self._projector, rooms=self._rooms, controllers=controllers)
         workers = Workers(cluster, self._projector, rooms=self._rooms)
+        reach = settings.state_max_commits
+        self._states = States(Checkpoints(store, settings.data_dir / CHECKPOINTS, reach=reach))
         metrics = Metrics(lambda: self._projector.position)
         app = _application()
         app.include_router(token_routes(self._tokens))
         app.include_router(room_routes(self._rooms, self._tokens))
         app.include_router(participant_routes(participants))
         app.include_router(cluster_routes(workers, self._services))
+        app.include_router(log_routes(self._states, Audits(store, self._projector), self._services))
         app.include_router(service_routes(self._services))
         app.include_router(health(broker, store, self._projector, metrics))
         door = Doorway(
