@@ -46,7 +46,7 @@ OF_AN_AGGREGATE = 1_000
 
 
 class Watch:
-    """Measures how long a block takes, in wall clock time and in this process's processor time, in seconds."""
+    """Measures how long a block takes, in wall clock and in this process's processor time, in seconds."""
 
     def __enter__(self) -> Self:
         gc.collect()
