@@ -16,7 +16,7 @@ from tests.support.event_samples import events
 NO_THINGS = {
     *("epoch", "reason", "expires_at", "reserve_ms", "preference", "basis", "service", "role", "origin"),
     *("generation", "manager", "purpose", "info", "silent_ms", "state", "deadline", "tasks", "load"),
-    *("settings", "node", "permission", "back_by", "message"),
+    *("settings", "node", "permission", "back_by", "message", "incarnation", "told"),
 }
 """Fields that name nothing that is looked for."""
 CONFERENCE = Boundary(Kind.SCHEDULER, "conference")
