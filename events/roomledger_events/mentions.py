@@ -94,6 +94,6 @@ def mentions(boundary: Boundary, event: Event) -> list[Mention]:
     if actor and who in ACTORS:
         found[Mention(ACTORS[who], actor)] = None
     correlation = event.correlationid
-    if correlation not in {event.causationid, event.subject, getattr(data, "token", None)}:
+    if correlation and correlation not in {event.causationid, event.subject, getattr(data, "token", None)}:
         found[Mention(Thing.CORRELATION, correlation)] = None
     return list(found)

@@ -70,7 +70,7 @@ def _folded(cause: type[Payload]) -> Callable[[Commit, Event, Any], Sequence[Val
                 more = more or [*_EMPTY]
                 more[at] = name
         correlation = e.correlationid
-        if correlation not in {e.causationid, e.subject, row[_AT[Thing.TOKEN]]}:
+        if correlation and correlation not in {e.causationid, e.subject, row[_AT[Thing.TOKEN]]}:
             row[_CORRELATION] = correlation
         place = c.events.index(e) if len(c.events) > 1 else 0
         head = (c.sequence, place, e.type, moment(e.time))
