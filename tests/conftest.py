@@ -5,11 +5,16 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from roomledger.runtime.ending import end
 from tests.support.cluster import TestCluster, running_cluster
 from tests.support.nats import NatsServer
+
+# How long an example takes says more of what else the machine does than of what is tried.
+hypothesis.settings.register_profile("roomledger", deadline=None)
+hypothesis.settings.load_profile("roomledger")
 
 
 def pytest_configure() -> None:
