@@ -192,22 +192,28 @@ class Crowd:
     # -- Participants
 
     async def _come_and_go(self, numbers: Iterator[int]) -> None:
-        caller = await Caller.connect(self._port)
         for number in numbers:
             try:
-                await self._one(caller, number)
+                await self._one(number)
             except Refusal as refusal:
                 self.told[refusal.code.value] += 1
-        caller.close()
 
-    async def _one(self, caller: Caller, number: int) -> None:
+    async def _asked(self, wanted: bytes) -> tuple[bytes, bytes]:
+        """Ask over a connection of its own: one that is kept is closed when its user has stayed for long."""
+        caller = await Caller.connect(self._port)
+        try:
+            return await caller.exchange(wanted)
+        finally:
+            caller.close()
+
+    async def _one(self, number: int) -> None:
         chance = self._chance
         room = f"room-{min(int(chance.expovariate(3) * self._sizes.rooms), self._sizes.rooms - 1)}"
         where = {"isp": chance.choice((*ISPS[:2], "isp9" if chance.random() < 0.02 else ISPS[0]))}
         if chance.random() < 0.7:
             where["region"] = chance.choice(REGIONS)
         body = {"user": f"user {number}", "role": "presenter", "preference": where}
-        status, text = await caller.exchange(request(f"/v1/rooms/{room}/tokens", body))
+        status, text = await self._asked(request(f"/v1/rooms/{room}/tokens", body))
         if status != b"200":
             self.told[f"no token: {json.loads(text)['code']}"] += 1
             return
@@ -216,7 +222,7 @@ class Crowd:
         if chance.random() < 0.02:
             return  # it is never used
         if chance.random() < 0.02:
-            await caller.exchange(_delete(f"/v1/tokens/{claims.token}"))
+            await self._asked(_delete(f"/v1/tokens/{claims.token}"))
         portal = self._portals[claims.host]
         meta = RequestMeta(correlation=claims.token)
         node = await self._node(room)

@@ -151,8 +151,13 @@ def _show(explanation: Explanation) -> None:
     shown = Table(
         "rank", "worker", "available", "hard", "soft", "load", "reserved", "effective", "refused by"
     )
+    in_turns = any(each.turn is not None for each in explanation.candidates)
+    if in_turns:
+        shown.add_column("turn")
     for each in sorted(explanation.candidates, key=_by_rank):
-        shown.add_row(*_cells(each), style="bold" if each.worker == explanation.worker else None)
+        turn = [] if not in_turns else ["" if each.turn is None else f"{each.turn:,}"]
+        style = "bold" if each.worker == explanation.worker else None
+        shown.add_row(*_cells(each), *turn, style=style)
     console.print(shown)
     _verdict(console, explanation)
 

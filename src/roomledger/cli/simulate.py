@@ -144,12 +144,7 @@ def _show(result: Simulated) -> None:
 
 def _show_purpose(console: Console, result: Result) -> None:
     table = Table(
-        "worker",
-        *(
-            f"{what}{world}"
-            for what in ("placed", "mean load", "largest load")
-            for world in ("", ", simulated")
-        ),
+        *("worker", "placed", "simulated", "mean load", "simulated", "largest", "simulated"),
         title=f"{result.purpose}: {result.strategy} as recorded, {result.strategy_simulated} simulated",
         title_justify="left",
     )
@@ -157,8 +152,8 @@ def _show_purpose(console: Console, result: Result) -> None:
         table.add_row(Text(each.worker), *_cells(each))
     console.print(table)
     console.print(
-        f"{result.requests:,} requests, {result.moved:,} went elsewhere; {result.refused:,} were refused, "
-        f"{result.refused_simulated:,} would have been; {result.displaced:,} had to be placed again"
+        f"{result.purpose}: {result.requests:,} requests, {result.moved:,} went elsewhere;"
+        f" {result.refused:,} were refused, {result.refused_simulated:,} would have been; {result.displaced:,} had to be placed again"
     )
     if result.unknowable:
         console.print(

@@ -89,7 +89,11 @@ async def verified(
         checks: list[Check] = [SequenceCheck(last, expired_before), TaskCheck(settings, claims), RoomCheck()]
         async with aclosing(batches(log.read(until=last))) as arrived:
             async for batch in arrived:
-                await asyncio.to_thread(_take_in, report, checks, projections, batch)
+                # Side by side: SQLite lets others run while it works.
+                await asyncio.gather(
+                    asyncio.to_thread(_take_in, report, checks, batch),
+                    asyncio.to_thread(projections.take_in, batch),
+                )
                 on_progress(Progress(batch[-1].sequence, last, report.events))
         for finding in chain.from_iterable(check.end() for check in checks):
             report.add(finding)
@@ -105,13 +109,10 @@ async def verified(
     return report
 
 
-def _take_in(
-    report: Report, checks: Sequence[Check], projections: ComparedProjections, batch: list[Commit]
-) -> None:
+def _take_in(report: Report, checks: Sequence[Check], batch: list[Commit]) -> None:
     for check in checks:
         take_in = check.take_in
         for commit in batch:
             for finding in take_in(commit):
                 report.add(finding)
-    projections.take_in(batch)
     report.events += sum(len(commit.events) for commit in batch)
