@@ -153,7 +153,8 @@ def _show_purpose(console: Console, result: Result) -> None:
     console.print(table)
     console.print(
         f"{result.purpose}: {result.requests:,} requests, {result.moved:,} went elsewhere;"
-        f" {result.refused:,} were refused, {result.refused_simulated:,} would have been; {result.displaced:,} had to be placed again"
+        f" {result.refused:,} were refused, {result.refused_simulated:,} would have been;"
+        f" {result.displaced:,} had to be placed again"
     )
     if result.unknowable:
         console.print(
