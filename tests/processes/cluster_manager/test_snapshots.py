@@ -1,8 +1,12 @@
+import asyncio
+
 import msgspec
+import pytest
 
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.scheduler import SCHEDULER
 from roomledger.domain.scheduler_snapshot import freeze
+from roomledger.processes.cluster_manager import manager as manager_module
 from roomledger.processes.cluster_manager.snapshots import Snapshots, Taken
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.workers import WorkerInfo, WorkerJoined
@@ -116,3 +120,21 @@ async def test_what_a_snapshot_does_not_hold_is_read_from_the_log(cluster: TestC
     await cluster.manager(manager_id="m2")
     for task in ("before", "after"):
         assert (await manager.get_scheduled("portal", task)).worker == "w1"
+
+
+async def test_events_lead_to_a_snapshot_however_few_their_commits(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_module, "EVERY_EVENTS", 100)
+    monkeypatch.setattr(manager_module, "EVERY_S", 0.02)
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    caller = cluster.cluster()
+    await asyncio.gather(*(caller.schedule("portal", f"t{n}", reserve_ms=60_000) for n in range(150)))
+    access = await cluster.connect()
+    assert (await access.store.position()).sequence < 100
+    kept = Snapshots(access.broker, access.store, bucket="ROOMLEDGER_SNAPSHOTS")
+    async with asyncio.timeout(10):
+        while (found := await kept.load()) is None:  # noqa: ASYNC110  - the manager keeps it
+            await asyncio.sleep(0.05)
+    assert found[0]["portal"].state.tasks

@@ -40,11 +40,17 @@ class Following:
     Args:
         store: The log.
         decider: Returns the rules of a purpose.
+
+    Attributes:
+        purposes: The states, by purpose.
+        sequence: The last sequence of the log in them.
+        events: How many events they have taken in since they were begun with.
     """
 
     def __init__(self, store: EventStore, decider: Callable[[str], Decider[SchedulerState, Any]]) -> None:
         self.purposes: dict[str, Followed] = {}
         self.sequence = 0
+        self.events = 0
         self._store = store
         self._decider = decider
         self._task: asyncio.Task[None] | None = None
@@ -79,7 +85,7 @@ class Following:
 
     def begin(self, purposes: dict[str, Followed], sequence: int) -> None:
         """Begin with states that were folded before, up to a sequence; with none at the log's beginning."""
-        self.purposes, self.sequence = purposes, sequence
+        self.purposes, self.sequence, self.events = purposes, sequence, 0
 
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._store.follow(READS, start=self.sequence + 1)) as commits:
@@ -95,6 +101,7 @@ class Following:
         self.sequence = commit.sequence
         if commit.sequence <= followed.basis:
             return
+        self.events += len(commit.events)
         followed.earlier.note(commit)
         for event in commit.events:
             followed.state = decider.evolve(followed.state, event)

@@ -181,15 +181,15 @@ class ClusterManager:
             await active.stop()
 
     async def _keep_snapshots(self, active: Active) -> None:
-        kept = self._following.sequence
+        kept = -self._following.events
         while True:
             await asyncio.sleep(EVERY_S)
+            written = sum(desk.writer.events for desk in active.desks.values())
+            if written - kept < EVERY_EVENTS:
+                continue
             with contextlib.suppress(EventStoreError, Refusal):
-                head = await self._store.position()
-                if head.sequence - kept >= EVERY_EVENTS and await self._snapshots.save(
-                    *await self._look(active)
-                ):
-                    kept = head.sequence
+                if await self._snapshots.save(*await self._look(active)):
+                    kept = written
 
     async def _look(self, active: Active) -> "_Looked":
         """Return what the log has led to; each purpose is looked at when it is its turn."""

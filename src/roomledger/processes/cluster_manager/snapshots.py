@@ -24,8 +24,8 @@ from roomledger.runtime.earlier import Earlier
 
 NAME: Final = "cluster-manager"
 EVERY_EVENTS: Final = 50_000
-"""How far the log has to have grown since the last snapshot."""
-EVERY_S: Final = 10.0
+"""How many events there have to be since the last snapshot: so many are read in a second at most."""
+EVERY_S: Final = 2.0
 """How often to look whether it has."""
 _LIMIT_S: Final = 10.0
 
