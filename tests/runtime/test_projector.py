@@ -2,7 +2,7 @@ import asyncio
 import random
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -383,6 +383,20 @@ async def test_questions_are_answered_while_much_is_taken_in(store: JetStreamSto
 async def test_a_projector_that_is_killed_again_and_again_leads_to_the_rows_of_one_that_never_was(
     nats_server: NatsServer, store: JetStreamStore, tmp_path: Path
 ) -> None:
+    await killed_again_and_again(nats_server, store, tmp_path, ["started", "following"] * 2)
+
+
+@pytest.mark.chaos
+async def test_a_projector_that_is_killed_50_times_leads_to_the_rows_of_one_that_never_was(
+    nats_server: NatsServer, store: JetStreamStore, tmp_path: Path
+) -> None:
+    await killed_again_and_again(nats_server, store, tmp_path, ["started", "following"] * 25)
+
+
+async def killed_again_and_again(
+    server: NatsServer, store: JetStreamStore, tmp_path: Path, moments: Sequence[str]
+) -> None:
+    """Kill a projector some time after each of these moments while the log grows, and compare its rows."""
     directory = tmp_path / "projections"
     teller = Teller(store)
     stopping = asyncio.Event()
@@ -398,16 +412,17 @@ async def test_a_projector_that_is_killed_again_and_again_leads_to_the_rows_of_o
             await teller.tell(room, *(joined(f"p{number}-{each}") for each in range(20)))
             await teller.tell(PORTAL, *(reserved(f"k{number}-{each}") for each in range(20)))
             await teller.tell(room, ParticipantLeft(participant=f"p{number}-1", reason="logout"))
+            await asyncio.sleep(0.02)  # a load that the projector can bear beside everything else
 
     busy = asyncio.create_task(keep_busy())
     positions = [0]
-    for moment in ("started", "following") * 2:
+    for moment in moments:
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # the folder of the script is no place to import from
             projector_process.__file__,
-            nats_server.url,
-            nats_server.credentials["service"],
+            server.url,
+            server.credentials["service"],
             str(directory),
             stdout=asyncio.subprocess.PIPE,
         )
@@ -422,6 +437,7 @@ async def test_a_projector_that_is_killed_again_and_again_leads_to_the_rows_of_o
         file.close()
     stopping.set()
     await busy
+    assert positions == sorted(positions)
     assert positions[-1] > positions[0]
     async with projecting(store, directory):
         pass
