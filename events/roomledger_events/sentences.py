@@ -130,7 +130,7 @@ _SENTENCES: Final[Mapping[type[Payload], Callable[[str, Any], str]]] = {
     WorkerStateReported: lambda _, d: f"worker {d.worker} is {_STATES.get(d.state, d.state)}",
     WorkerDraining: lambda _, d: f"worker {d.worker} gets no new tasks{_until(d.deadline)}",
     WorkerDrainDeadlineReached: lambda _, d: (
-        f"worker {d.worker} had {d.tasks} tasks left at the deadline of its drain"
+        f"worker {d.worker} had {d.tasks_left} tasks left at the deadline of its drain"
     ),
     WorkerUndrained: lambda _, d: f"worker {d.worker} gets new tasks again",
     LoadReported: lambda _, d: f"worker {d.worker} reported load {d.load:.3f}",

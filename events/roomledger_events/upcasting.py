@@ -10,8 +10,15 @@ from typing import Any, Final
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {}
-"""(type, version) → the step from that version to the next one."""
+
+def _drain_deadline_reached_1(data: dict[str, Any]) -> dict[str, Any]:
+    return {"worker": data["worker"], "tasks_left": data["tasks"]}
+
+
+UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {
+    ("WorkerDrainDeadlineReached", 1): _drain_deadline_reached_1,
+}
+"""(type, version) → the step from that version to the next one. Each has a recorded log that needs it."""
 
 
 def upcast(event_type: str, version: int, current: int, data: dict[str, Any]) -> dict[str, Any]:

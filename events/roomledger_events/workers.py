@@ -126,11 +126,17 @@ class WorkerDraining(Payload, frozen=True, kw_only=True):
 
 
 class WorkerDrainDeadlineReached(Payload, frozen=True, kw_only=True):
-    """The deadline of a drain has passed; `tasks` is how many the worker had left."""
+    """The deadline of a drain has passed.
+
+    Attributes:
+        worker: Whose drain it was.
+        tasks_left: How many tasks it had left. Version 1 called it ``tasks``, which elsewhere are ids.
+    """
 
     kind: ClassVar[Kind] = Kind.SCHEDULER
+    dataversion: ClassVar[int] = 2
     worker: str
-    tasks: int
+    tasks_left: int
 
 
 class WorkerUndrained(Payload, frozen=True, kw_only=True):

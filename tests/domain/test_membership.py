@@ -250,7 +250,7 @@ def test_at_the_deadline_it_is_recorded_what_is_left() -> None:
     assert begun.due(after(4_999)) == []
     assert begun.due(after(5_000)) == [ReachDrainDeadline("w1")]
     begun.when(ReachDrainDeadline("w1"), now=after(5_000))
-    begun.then(Fact("w1", WorkerDrainDeadlineReached(worker="w1", tasks=1)))
+    begun.then(Fact("w1", WorkerDrainDeadlineReached(worker="w1", tasks_left=1)))
     assert begun.deadline is None
 
 

@@ -15,7 +15,7 @@ from tests.support.event_samples import events
 
 NO_THINGS = {
     *("epoch", "reason", "expires_at", "reserve_ms", "preference", "basis", "service", "role", "origin"),
-    *("generation", "manager", "purpose", "info", "silent_ms", "state", "deadline", "tasks", "load"),
+    *("generation", "manager", "purpose", "info", "silent_ms", "state", "deadline", "tasks_left", "load"),
     *("settings", "node", "permission", "back_by", "message", "incarnation", "told"),
 }
 """Fields that name nothing that is looked for."""

@@ -145,7 +145,7 @@ def test_a_draining_worker_says_since_when_and_until_when() -> None:
 
 
 def test_a_worker_still_drains_when_the_deadline_was_reached() -> None:
-    row = worker_after(WorkerDraining(worker="w1"), WorkerDrainDeadlineReached(worker="w1", tasks=1))
+    row = worker_after(WorkerDraining(worker="w1"), WorkerDrainDeadlineReached(worker="w1", tasks_left=1))
     assert row is not None
     assert row["draining_since"] is not None
 

@@ -11,10 +11,10 @@ from roomledger_events.subjects import Boundary, Kind
 from tests.support.commits import PORTAL, ROOM, START, TOKENS, commit, created, issued, joined, joined_worker
 
 HARMLESS = {
-    "algorithm", "algorithms", "back_by", "code", "deadline", "decode", "encode", "expires_at", "isp",
-    "isps", "manager", "node", "participant", "portal", "purpose", "reason", "refused", "region",
-    "regions", "reserved_for", "role", "room", "sender", "service", "strategy", "task", "to", "token",
-    "worker",
+    "algorithm", "algorithms", "back_by", "code", "deadline", "decode", "encode", "expires_at",
+    "incarnation", "isp", "isps", "manager", "node", "participant", "portal", "purpose", "reason",
+    "refused", "region", "regions", "reserved_for", "role", "room", "sender", "service", "strategy",
+    "task", "to", "token", "told", "worker",
 }  # fmt: skip  # words
 """Fields with text that is made up by the system, or says nothing of a person."""
 

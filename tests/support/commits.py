@@ -155,7 +155,7 @@ def _any_told() -> st.SearchStrategy[tuple[Boundary, Payload]]:
         builds(WorkerLost, worker=workers, silent_ms=just(3000)),
         builds(WorkerStateReported, worker=workers, state=st.integers(0, 2)),
         builds(WorkerDraining, worker=workers, deadline=st.none() | times),
-        builds(WorkerDrainDeadlineReached, worker=workers, tasks=just(1)),
+        builds(WorkerDrainDeadlineReached, worker=workers, tasks_left=just(1)),
         builds(WorkerUndrained, worker=workers),
         builds(reserved, tasks, workers, times),
         builds(

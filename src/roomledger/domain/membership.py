@@ -355,7 +355,7 @@ def reach_drain_deadline(state: SchedulerState, command: ReachDrainDeadline, con
     worker = state.workers.get(command.worker)
     if worker is None or worker.due is None or worker.due > context.now:
         return Decision(answer=Done())
-    reached = WorkerDrainDeadlineReached(worker=worker.id, tasks=len(worker.tasks))
+    reached = WorkerDrainDeadlineReached(worker=worker.id, tasks_left=len(worker.tasks))
     return Decision((Fact(worker.id, reached),), Done())
 
 
