@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from roomledger.runtime import listener as listener_module
 from roomledger.runtime.listener import Listener
 
 
@@ -54,6 +56,16 @@ async def test_a_bound_address_is_given_back_by_a_stop_before_the_start() -> Non
 
 async def test_an_ipv6_address_is_written_with_brackets() -> None:
     assert Listener(PlainTextResponse("here"), "::1", 80).url == "http://[::1]:80"
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+async def test_who_asks_nothing_is_hung_up_on(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "OPEN_S", 0.1)
+    async with listening() as listener, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(begun)
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_what_strangers_send_is_not_told(caplog: pytest.LogCaptureFixture) -> None:

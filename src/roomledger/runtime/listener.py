@@ -10,14 +10,33 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 GRACE_S: Final = 3
 """How long requests under way may go on when the listener stops."""
 KEEP_ALIVE_S: Final = 15
+OPEN_S: Final = 10.0
+"""How long a connection may take for the headers of its first request."""
 BACKLOG: Final = 1024
 _PAUSE_S: Final = 0.005
 _NOISE: Final = ("Invalid HTTP request", "Invalid UTF-8 sequence", "Unsupported upgrade request")
 """What strangers on the port can make uvicorn say; nobody has to know."""
+
+
+class _Http(HttpToolsProtocol):
+    """A connection that is closed if nothing is asked on it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._opening = self.loop.call_later(OPEN_S, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._opening.cancel()
+        super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        self._opening.cancel()
+        super().on_headers_complete()
 
 
 class _Server(uvicorn.Server):
@@ -55,6 +74,7 @@ class Listener:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=_Http,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

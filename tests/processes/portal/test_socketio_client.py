@@ -582,6 +582,32 @@ async def test_what_an_unanswering_client_was_sent_is_sent_again(campus: Campus,
     assert await again.silent()
 
 
+@every_version
+async def test_what_a_ping_has_shown_to_have_come_is_not_sent_again(
+    campus: Campus, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert campus.portal._socketio is not None
+    monkeypatch.setattr(campus.portal._socketio._listener._server.eio, "ping_interval", 0.05)
+    room = await campus.room()
+    client = await campus.guest(room, version)
+    other = await campus.guest(room, "1.0")
+    await client.hear()
+    await say(other, "all", "heard")
+    await client.hear()
+    assert campus.portal._lobby is not None
+    session = campus.portal._lobby._seats[client.id]._session
+    await until(lambda: session.surely_told_to == session.told_to)
+    await client.cut()
+    await say(other, "all", "missed")
+    again = await campus.client(version)
+    _, payload = await again.ask("relogin", client.ticket)
+    if version == "1.2":
+        assert [(each["seq"], each["data"]["message"]) for each in payload["messages"]] == [(3, "missed")]
+    else:
+        assert await again.hear() == said(version, other.id, "all", "missed")
+    assert await again.silent()
+
+
 async def test_the_whole_answer_to_a_relogin_is_taken_for_the_ticket_in_it(campus: Campus) -> None:
     client = await campus.guest(await campus.room(), "1.2")
     shown: Any = client.ticket

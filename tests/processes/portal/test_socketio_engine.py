@@ -32,6 +32,8 @@ class Echo:
         self.pongs = 0
 
     def asked(self, event: str, arguments: list[Any], ack: int | None) -> None:
+        if event == "fail":
+            raise ValueError("a fault of ours")
         self.heard.append((event, arguments, ack))
         if ack is not None:
             self.line.answer(ack, event, *arguments)
@@ -229,6 +231,13 @@ async def test_a_client_that_answers_no_ping_is_given_up(
     opened = await place.websocket()
     await until(lambda: place.clients[0].ended == 1)
     await ended(opened)
+
+
+async def test_a_fault_of_ours_does_not_end_the_line(place: Place) -> None:
+    opened = await place.websocket()
+    await opened.send('42["fail"]')
+    await opened.send('420["hello"]')
+    assert await opened.recv() == '430["hello"]'
 
 
 # -- Hanging up

@@ -147,6 +147,11 @@ def test_a_text_that_is_no_object_has_no_receiver(arguments: list[Any]) -> None:
     assert why(requests.text, *arguments) == "Invalid receiver"
 
 
+def test_half_a_character_is_no_text() -> None:
+    assert why(requests.text, {"to": "\ud800", "message": "m"}) == "Invalid receiver"
+    assert why(requests.text, {"to": "all", "message": "\ud800"}) == "Invalid message"
+
+
 @pytest.mark.parametrize("message", [None, 1, {}, ["m"]])
 def test_a_message_is_text(message: object) -> None:
     assert why(requests.text, {"to": "all", "message": message}) == "Invalid message"

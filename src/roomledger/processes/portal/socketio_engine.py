@@ -302,7 +302,7 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
             return  # it has not connected to the namespace
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise TypeError("an event is a list that begins with its name")
-        line.client.asked(data[0], data[1:], ack)
+        _tell(lambda: line.client.asked(data[0], data[1:], ack))
 
     async def _handle_ack(self, eio_sid: str, namespace: str | None, ack: int, data: object) -> None:
         """Ignore it: nothing that is sent asks for an acknowledgement."""
@@ -319,7 +319,7 @@ class SocketServer(AsyncServer):  # type: ignore[misc]  # the library has no typ
         line: Line | None = self.eio.sockets.get(eio_sid)
         await super()._handle_eio_disconnect(eio_sid, reason)
         if line is not None:
-            line.client.lost()
+            _tell(line.client.lost)
 
 
 def event(name: str, argument: object) -> Pushed:
@@ -329,6 +329,14 @@ def event(name: str, argument: object) -> Pushed:
 
 def _packet(packet: SocketPacket) -> Pushed:
     return EnginePacket(MESSAGE, packet.encode())
+
+
+def _tell(what: Callable[[], None]) -> None:
+    """Tell a client something; what goes wrong there is no fault of the line's."""
+    try:
+        what()
+    except Exception:
+        log.exception("an existing client could not be served")
 
 
 def _quiet() -> logging.Logger:

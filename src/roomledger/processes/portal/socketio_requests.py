@@ -135,9 +135,9 @@ def custom_message(arguments: Sequence[Any]) -> TextWish:
 
 
 def _text(to: object, message: object) -> TextWish:
-    if not isinstance(to, str) or not to:
+    if not isinstance(to, str) or not to or not _can_be_written(to):
         raise Unfit("Invalid receiver")
-    if not isinstance(message, str):
+    if not isinstance(message, str) or not _can_be_written(message):
         raise Unfit("Invalid message")
     return TextWish(to, message)
 
@@ -163,6 +163,15 @@ def _members(arguments: Sequence[Any]) -> dict[str, Any]:
 def _inner(members: dict[str, Any], name: str) -> dict[str, Any]:
     inner = members.get(name)
     return inner if isinstance(inner, dict) else {}
+
+
+def _can_be_written(text: str) -> bool:
+    """Whether it is text that there is: JSON has escapes for halves of characters (RFC 8259, section 8.2)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_text(value: object) -> bool:
