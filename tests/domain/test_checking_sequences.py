@@ -10,8 +10,10 @@ from tests.support.commits import PORTAL, START, commit, joined_worker
 
 def found(sequences: list[int], *, last: int | None = None, expired_before_s: int | None) -> list[Finding]:
     """Check a log with one commit a second at these sequences."""
-    before = None if expired_before_s is None else START + timedelta(seconds=expired_before_s)
-    check = SequenceCheck(sequences[-1] if last is None else last, before)
+    seconds = 0 if expired_before_s is None else expired_before_s
+    before = START + timedelta(seconds=seconds)
+    known = None if expired_before_s is None else lambda: before
+    check = SequenceCheck(sequences[-1] if last is None else last, known)
     told = [each for number in sequences for each in check.take_in(commit(number, PORTAL))]
     return [*told, *check.end()]
 

@@ -44,9 +44,9 @@ async def test_a_cluster_that_works_is_fine(cluster: TestCluster, tmp_path: Path
         Claim(told.manager, purpose, each.sequence, each.digest) for purpose, each in told.purposes.items()
     ]
     progress: list[Progress] = []
-    just_now = datetime.now(UTC) - timedelta(minutes=10)
+    earlier = datetime.now(UTC) - timedelta(minutes=10)
     report = await seen(
-        cluster, tmp_path, claims=claims, expired_before=just_now, on_progress=progress.append
+        cluster, tmp_path, claims=claims, expired_before=lambda: earlier, on_progress=progress.append
     )
     assert (report.wrong, report.findings, report.notes) == (0, [], [])
     figures = report.figures

@@ -28,6 +28,8 @@ from roomledger.sdk.cluster import Cluster
 from roomledger.settings import Settings
 from roomledger_events.envelope import to_json
 
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""By so much the server's clock may differ from this one."""
 SHOWN = 50
 """As many findings are for people; programs get more."""
 
@@ -64,12 +66,13 @@ async def _report(source: LogSource) -> Report:
         try:
             claims, notes = await _claims(configured, access.broker, access.store)
             kept = layout(configured)
+            lives = timedelta(seconds=min(kept.load_ttl_s, kept.text_ttl_s)) - CLOCKS_DIFFER
             report = await verified(
                 access.store,
                 settings,
                 directory=configured.data_dir / FOLDER,
                 claims=claims,
-                expired_before=datetime.now(UTC) - timedelta(seconds=min(kept.load_ttl_s, kept.text_ttl_s)),
+                expired_before=lambda: datetime.now(UTC) - lives,
                 on_progress=on_progress,
             )
         finally:

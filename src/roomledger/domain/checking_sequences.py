@@ -1,6 +1,6 @@
 """Whether commits are missing: what has expired leaves gaps, nothing else does."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from roomledger.domain.findings import Finding
@@ -14,11 +14,11 @@ class SequenceCheck:
 
     Args:
         last: The last sequence that there has to be.
-        expired_before: What was stored before may have expired; None where that is not known, so that any
-            commit may have.
+        expired_before: Tells before when what was stored may have expired by now; None where that is not
+            known, so that any commit may have.
     """
 
-    def __init__(self, last: int, expired_before: datetime | None) -> None:
+    def __init__(self, last: int, expired_before: Callable[[], datetime] | None) -> None:
         self._last = last
         self._expired_before = expired_before
         self._at = 0
@@ -47,8 +47,7 @@ class SequenceCheck:
         missing = following - self._at - 1
         if missing <= 0:
             return ()
-        before = self._expired_before
-        if before is None or self._time is None or self._time <= before:
+        if self._expired_before is None or self._time is None or self._time <= self._expired_before():
             self._missing += missing
             return ()
         what = str(self._at + 1) if missing == 1 else f"{self._at + 1} to {following - 1}"

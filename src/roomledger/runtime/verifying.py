@@ -60,7 +60,7 @@ async def verified(
     *,
     directory: Path | None = None,
     claims: Sequence[Claim] = (),
-    expired_before: datetime | None = None,
+    expired_before: Callable[[], datetime] | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
     """Rebuild everything from a log and compare it with what is there; check what has to hold in it.
@@ -70,7 +70,7 @@ async def verified(
         settings: Returns what counted for a purpose where the log does not say it.
         directory: Where the live projections are, which are read and not changed; None for none.
         claims: The states of managers to compare with.
-        expired_before: What was stored before may have expired; None where that is not known.
+        expired_before: Tells before when what was stored may have expired by now; None where nobody knows.
         on_progress: Told after each batch.
 
     Raises:
