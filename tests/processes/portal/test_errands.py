@@ -37,8 +37,8 @@ async def errands(house: House) -> AsyncIterator[Errands]:
         )
 
 
-def departure(participant: str, after: asyncio.Future[None] | None = None) -> Errand:
-    return Errand(participant, RIGHT, (Leaving("logout"), LayingDown()), after)
+def departure(participant: str, picking: asyncio.Future[None] | None = None) -> Errand:
+    return Errand(participant, RIGHT, (Leaving("logout"), LayingDown()), picking)
 
 
 async def test_the_room_is_told_first_and_the_task_laid_down_then(house: House, errands: Errands) -> None:
@@ -50,14 +50,27 @@ async def test_the_room_is_told_first_and_the_task_laid_down_then(house: House, 
     assert house.neighbours.present() == set()
 
 
-async def test_a_task_is_laid_down_after_it_was_picked_up(house: House, errands: Errands) -> None:
-    picked_up = asyncio.get_running_loop().create_future()
-    errands.add(departure("p1", after=picked_up))
+async def test_a_task_is_laid_down_after_it_was_picked_up_and_the_room_is_told_at_once(
+    house: House, errands: Errands
+) -> None:
+    picking = asyncio.get_running_loop().create_future()
+    errands.add(departure("p1", picking))
+    await until(lambda: len(house.neighbours.requests("controller.leave")) == 1)
     errands.add(departure("p2"))
     await until(lambda: len(house.neighbours.requests("cluster.lay_down_task")) == 1)
-    picked_up.set_result(None)
+    picking.set_result(None)
     await errands.finish(5)
-    assert [each.participant for each in house.neighbours.requests("controller.leave")] == ["p2", "p1"]
+    assert len(house.neighbours.requests("cluster.lay_down_task")) == 2
+
+
+async def test_a_picking_up_that_is_given_up_keeps_nothing_from_being_told(
+    house: House, errands: Errands
+) -> None:
+    picking = asyncio.get_running_loop().create_future()
+    errands.add(departure("p1", picking))
+    picking.cancel()
+    await errands.finish(5)
+    assert len(house.neighbours.requests("cluster.lay_down_task")) == 1
 
 
 async def test_a_room_that_knows_already_is_not_told(house: House, errands: Errands) -> None:
@@ -121,16 +134,16 @@ async def test_an_end_that_cannot_wait_any_longer_reports_how_many_may_stay(
 
 
 async def test_what_is_to_be_told_of_one_participant_is_told_in_order(house: House, errands: Errands) -> None:
-    first = asyncio.get_running_loop().create_future()
-    errands.add(Errand("p1", RIGHT, (Losing(1, Address(7, 2)),), first))
-    errands.add(Errand("p1", RIGHT, (LayingDown(),)))
+    picking = asyncio.get_running_loop().create_future()
+    errands.add(Errand("p1", RIGHT, (LayingDown(),), picking))
+    errands.add(Errand("p1", RIGHT, (Losing(1, Address(7, 2)),)))
     assert not await errands.settled("p1", 0.05)
-    assert house.neighbours.requests("cluster.lay_down_task") == []
-    first.set_result(None)
+    assert house.neighbours.requests("controller.lose_connection") == []
+    picking.set_result(None)
     assert await errands.settled("p1", 5)
+    assert len(house.neighbours.requests("cluster.lay_down_task")) == 1
     (lost,) = house.neighbours.requests("controller.lose_connection")
     assert (lost.portal, lost.grace_ms, lost.epoch, lost.told) == ("portal-1", 5_000, 1, "7.2")
-    assert len(house.neighbours.requests("cluster.lay_down_task")) == 1
 
 
 async def test_of_whom_there_is_nothing_to_tell_all_is_told(errands: Errands) -> None:

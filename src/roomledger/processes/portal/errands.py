@@ -5,7 +5,7 @@ of one participant are run one after the other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import structlog
@@ -79,13 +79,13 @@ class Errand(NamedTuple):
         participant: Whose it is.
         right: The token that it goes back to.
         steps: What is to be told, in order.
-        after: What has to be over first: the picking up of the token's task.
+        picking: The picking up of the token's task: it is laid down after that.
     """
 
     participant: str
     right: Right
     steps: tuple[Step, ...]
-    after: Awaitable[None] | None = None
+    picking: asyncio.Future[None] | None = None
 
 
 class Errands:
@@ -156,9 +156,9 @@ class Errands:
     async def _see_through(self, errand: Errand, before: "asyncio.Task[None] | None") -> None:
         if before is not None:
             await asyncio.wait({before})
-        if errand.after is not None:
-            await errand.after
         for step in errand.steps:
+            if isinstance(step, LayingDown) and errand.picking is not None:
+                await asyncio.wait({errand.picking})
             await self._until_done(errand, step)
 
     async def _until_done(self, errand: Errand, step: Step) -> None:

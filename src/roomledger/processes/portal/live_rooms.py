@@ -25,6 +25,8 @@ from roomledger_events.subjects import ANY, Boundary, Kind, Subjects
 KINDS: Final = (Kind.ROOM, Kind.TEXT)
 _SEQUENCE: Final = "Nats-Sequence"
 _BEFORE: Final = "Nats-Last-Sequence"
+FEW: Final = 3
+"""So many commits are fetched one by one, which is less work for the server than a consumer for them."""
 _PAUSE_S: Final = 0.2
 
 log = structlog.get_logger(__name__)
@@ -86,9 +88,16 @@ class LiveRooms:
             if not self._broker.is_closed:
                 await subscription.unsubscribe()
 
-    def _missing(self, room: str, place: int, until: int) -> AsyncGenerator[Commit]:
+    async def _missing(self, room: str, place: int, until: int) -> AsyncGenerator[Commit]:
         only = [Boundary(kind, room) for kind in KINDS]
-        return self._store.read(only, start=place + 1, until=until)
+        if until - place > FEW:
+            async for commit in self._store.read(only, start=place + 1, until=until):
+                yield commit
+            return
+        for sequence in range(place + 1, until + 1):
+            async for commit in self._store.read(start=sequence, until=sequence):
+                if commit.boundary in only:
+                    yield commit
 
     async def _heard(self, heard: "_Heard", known: dict[Kind, int]) -> AsyncGenerator[Commit]:
         """Yield what is heard, until something is missing."""

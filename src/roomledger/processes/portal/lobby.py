@@ -136,7 +136,8 @@ class Lobby:
             return Denied(refusal, unsure=False)
         former = self._seats.get(ticket.participant)
         if after is None and former is not None:
-            after = former.surely_told_to
+            # Who holds a ticket has got the answer that it came with, and all before it.
+            after = max(former.surely_told_to, ticket.told_to)
         return await self._desk.take_back(ticket, after)
 
     def issue(self, holding: Holding) -> str:
