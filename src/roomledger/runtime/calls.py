@@ -4,6 +4,7 @@ What a method is stands in `method`, how services answer in `service`; both can 
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -19,11 +20,11 @@ __all__ = ["Caller", "Method", "Nothing", "Reply", "Request", "RequestMeta", "Se
 
 TIME_LIMIT_S: Final = 5.0
 _RECONNECT_S: Final = 1.0
-ATTEMPTS_S: Final = (0.5, 1.0, 2.0)
-"""How long the first attempt is waited for, the second one, and each further one.
-
-A halted process may have got the request, which others would answer at once; and to ask again costs little,
-since it is carried out once.
+ATTEMPT_S: Final = 2.0
+"""How long an attempt is waited for."""
+IMPATIENT_S: Final = (0.5, 1.0)
+"""How long the first two are waited for where one of several processes answers: a halted one may have got it,
+and others would answer at once. To ask again costs little, since it is carried out once.
 """
 _AGAIN: Final = frozenset({Code.NOT_READY})
 
@@ -37,12 +38,21 @@ class Caller:
         broker: The connection.
         actor: On whose behalf, where a call does not say it.
         time_limit: Seconds that a call may take.
+        first_attempts: How long the first attempts are waited for, in seconds, where that is not `ATTEMPT_S`.
     """
 
-    def __init__(self, broker: Client, *, actor: str, time_limit: float = TIME_LIMIT_S) -> None:
+    def __init__(
+        self,
+        broker: Client,
+        *,
+        actor: str,
+        time_limit: float = TIME_LIMIT_S,
+        first_attempts: Sequence[float] = (),
+    ) -> None:
         self._broker = broker
         self._actor = actor
         self._time_limit = time_limit
+        self._first_attempts = first_attempts
 
     async def call(
         self,
@@ -72,12 +82,12 @@ class Caller:
         loop = asyncio.get_running_loop()
         end = loop.time() + limit
         body = msgspec.json.encode(self._complete(request))
-        pause, attempts = 0.01, iter(ATTEMPTS_S)
+        pause, attempts = 0.01, iter(self._first_attempts)
         last: Refusal | None = None
         while (left := end - loop.time()) > 0 or last is None:
             if not self._broker.is_connected and not await self._connected(min(_RECONNECT_S, left)):
                 raise Refusal(Code.LOG_UNAVAILABLE, "the broker is out of reach")
-            patience = max(0.01, min(next(attempts, ATTEMPTS_S[-1]), left))
+            patience = max(0.01, min(next(attempts, ATTEMPT_S), left))
             try:
                 message = await self._broker.request(subject, body, timeout=patience)
             except nats.errors.NoRespondersError:

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from roomledger.domain.errors import Code, Refusal
 from roomledger.domain.explanation import Explanation
 from roomledger.domain.scheduler_digest import StateDigest
-from roomledger.runtime.calls import Caller, Nothing, Reply, Request, RequestMeta
+from roomledger.runtime.calls import IMPATIENT_S, Caller, Nothing, Reply, Request, RequestMeta
 from roomledger.sdk.arguments import InfoArgument, Load, Milliseconds, PreferenceArgument, Tasks
 from roomledger_events.identifiers import Id
 from roomledger_events.tasks import Preference
@@ -211,7 +211,7 @@ class Cluster:
     """
 
     def __init__(self, broker: Client, *, actor: str, prefix: str = PREFIX) -> None:
-        self._caller = Caller(broker, actor=actor)
+        self._caller = Caller(broker, actor=actor, first_attempts=IMPATIENT_S)
         self._prefix = prefix
 
     async def join(self, purpose: str, worker: str, info: WorkerInfo) -> Joined:
