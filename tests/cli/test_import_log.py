@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from roomledger.cli.export import export
 from roomledger.cli.import_log import import_log
 from roomledger.event_store.errors import ExportDamaged
-from roomledger.runtime.errors import LogNotEmpty
+from roomledger.runtime.errors import ExportNotWhole, LogNotEmpty
 from tests.support.commits import PORTAL, ROOM, created, joined_worker, log_of
 from tests.support.exported import exported
 from tests.support.nats import NatsServer
@@ -39,6 +39,13 @@ async def test_it_is_brought_to_a_server_and_back(app: typer.Typer, nats_server:
     assert json.loads(imported.stdout.splitlines()[-1]) == {"commits": 2, "events": 2, "gaps": 0, "last": 2}
     exported_again = await asyncio.to_thread(CliRunner().invoke, app, ["export", "again.jsonl", *there])
     assert exported_again.exit_code == 0
+
+
+def test_a_part_of_a_log_is_refused_before_anything_is_started(app: typer.Typer, tmp_path: Path) -> None:
+    CliRunner().invoke(app, ["export", "part.jsonl", "--log", "log.jsonl", "--from", "2"])
+    result = CliRunner().invoke(app, ["import", "part.jsonl", "--data-dir", "new"])
+    assert isinstance(result.exception, ExportNotWhole)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_cut_file_is_refused_before_anything_is_started(app: typer.Typer, tmp_path: Path) -> None:

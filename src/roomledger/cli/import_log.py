@@ -15,7 +15,7 @@ from roomledger.cli.progress import progress_shown
 from roomledger.event_store.file_log import FileLog
 from roomledger.runtime.access import Access, open_access
 from roomledger.runtime.data_directory import DataDirectory
-from roomledger.runtime.importing import Imported, import_into
+from roomledger.runtime.importing import Imported, import_into, must_be_whole
 from roomledger.runtime.nats_server import URL_FILE
 from roomledger.settings import Settings
 from roomledger_events.envelope import to_json
@@ -42,6 +42,7 @@ def import_log(
 async def _import(known: Settings, path: Path) -> Imported:
     file = FileLog.open(path)
     try:
+        must_be_whole(file)  # before a log is made for it
         async with _access(known) as access:
             with progress_shown("import") as on_progress:
                 return await import_into(access, file, on_progress=on_progress)

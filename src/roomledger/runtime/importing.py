@@ -56,6 +56,20 @@ class Imported(NamedTuple):
     last: int
 
 
+def must_be_whole(file: FileLog) -> None:
+    """Make sure that a file holds all of a log up to a moment.
+
+    Raises:
+        ExportNotWhole: It begins later than its log, or leaves something out.
+    """
+    header = file.header
+    if not header.whole:
+        reason = (
+            f"the rooms {', '.join(header.rooms)} only" if header.rooms else f"what began at {header.first}"
+        )
+        raise ExportNotWhole(file.path, reason)
+
+
 async def import_into(
     access: Access, file: FileLog, *, on_progress: Callable[[Progress], None] = lambda _: None
 ) -> Imported:
@@ -75,16 +89,11 @@ async def import_into(
         ImportInterrupted: It broke off; the log holds a part of the file.
         EventStoreError: The log or the file cannot be read.
     """
-    header = file.header
-    if not header.whole:
-        reason = (
-            f"the rooms {', '.join(header.rooms)} only" if header.rooms else f"what began at {header.first}"
-        )
-        raise ExportNotWhole(file.path, reason)
+    must_be_whole(file)
     head = await access.store.position()
     if head.sequence:
         raise LogNotEmpty(access.store.name, head.sequence)
-    return await _Import(access, header.last).run(file, on_progress)
+    return await _Import(access, file.header.last).run(file, on_progress)
 
 
 class _Import:
