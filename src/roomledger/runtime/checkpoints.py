@@ -23,9 +23,9 @@ from roomledger_projections.errors import ProjectionError
 
 log = structlog.get_logger(__name__)
 
-EVERY: Final = 100_000
+EVERY: Final = 50_000
 """So many commits lie between two checkpoints at least."""
-KEPT: Final = 12
+KEPT: Final = 16
 """So many are kept at most; those go that leave the smallest gaps."""
 _ABOUT: Final = "checkpoint.json"
 
