@@ -254,8 +254,11 @@ class Campus:
     async def client(
         self, version: str = "1.2", transports: Sequence[str] = WEBSOCKET, portal: Portal | None = None
     ) -> ExistingClient:
-        """Connect a client."""
-        url = (portal or self.portal).socketio_url or ""
+        """Connect a client to a portal of this process."""
+        return await self.connect((portal or self.portal).socketio_url or "", version, transports)
+
+    async def connect(self, url: str, version: str, transports: Sequence[str] = WEBSOCKET) -> ExistingClient:
+        """Connect a client to any portal."""
         return await self._connect(self.stack, url, version, transports)
 
     async def guest(

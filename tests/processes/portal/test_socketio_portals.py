@@ -10,7 +10,7 @@ import pytest_asyncio
 from roomledger.processes.portal.portal import Portal
 from roomledger_events.identifiers import new_id
 from tests.support.cluster import running_cluster
-from tests.support.existing_clients import VERSIONS, Campus, ExistingClient, PythonClient, done
+from tests.support.existing_clients import VERSIONS, Campus, ExistingClient, done
 from tests.support.existing_clients import campus as running_campus
 from tests.support.nats import NatsServer
 from tests.support.serving import start
@@ -108,7 +108,7 @@ async def test_a_portal_that_is_killed_loses_nobody_and_nothing(campus: Campus, 
     witness = await campus.guest(room, "1.0")
     clients = []
     for version in VERSIONS:
-        client = await PythonClient.connect(campus.stack, killed.ready["socketio"], version, ("websocket",))
+        client = await campus.connect(killed.ready["socketio"], version)
         await client.login(await campus.token(room))
         clients.append(client)
         await witness.hear()
