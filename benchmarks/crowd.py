@@ -106,7 +106,7 @@ class Crowd:
         """Create the rooms, and let all workers join."""
         caller = await Caller.connect(self._port)
         for number in range(self._sizes.rooms):
-            limit = 3 if number % 10 == 0 else -1
+            limit = 2 if number % 10 == 3 else -1
             body = {"name": f"Room {number}", "id": f"room-{number}", "options": {"participantLimit": limit}}
             await caller.ask(request("/v1/rooms", body), b"201")
         caller.close()
@@ -248,6 +248,9 @@ class Crowd:
     ) -> list[tuple[Hand, str]]:
         """Have a few more tasks of a participant placed, as who serves media does."""
         found = []
+        if self._chance.random() < 0.05:
+            strange = Preference(video=VideoCapacity(encode=("av1",)))  # nobody has it
+            await self._quietly(self._cluster.schedule("video", f"{participant}-av1", strange, meta=meta))
         for purpose in ("webrtc", *self._chance.sample(list(SHARES)[2:], self._chance.choice((0, 0, 1)))):
             video = CODECS if purpose == "video" else None
             wish = Preference(isp=where["isp"], region=where.get("region"), video=video)
