@@ -279,6 +279,15 @@ class Crowd:
             talking.cancel()
         await asyncio.gather(*self._talking, return_exceptions=True)
 
+    async def alone(self, room: str) -> None:
+        """Return when nobody else is in a room any more."""
+        own = {member.login.id for member in self.rooms[room]}
+
+        async def is_alone() -> bool:
+            return await self._stage.present(room) == own
+
+        await until(is_alone, 20)
+
     async def check(self, visitors: int = 0) -> int:
         """Hold what each was told against the log, and return how many notifications that were.
 

@@ -148,11 +148,7 @@ async def test_the_portal_stays_up_and_the_others_notice_nothing(
                 )
                 done.update(bad.__name__ for bad in BAD)
             own = {member.login.id for member in crowd.rooms["room-0"]}
-
-            async def gone() -> bool:
-                return await stage.present("room-0") == own
-
-            await until(gone, 20)
+            await crowd.alone("room-0")
             sent = crowd.sent
             await until(lambda: crowd.sent > sent + 10, 10)
             await crowd.hush()

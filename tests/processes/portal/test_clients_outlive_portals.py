@@ -99,6 +99,7 @@ async def test_while_the_log_is_away_nobody_is_disconnected_and_then_everything_
             await late.login()
             again = now() - began
             await asyncio.sleep(2)  # they go on talking
+        await crowd.alone("room-0")
         await crowd.hush()
         assert [member for member in crowd.members if member.lost] == []
         total = await crowd.check(visitors=1)
