@@ -1,6 +1,8 @@
 """How many tasks a second are placed over NATS with fsynced events, and how long each caller waits.
 
 The manager is a process of its own; so is nats-server. The callers share this process and one connection.
+Beside them stands what a bare append takes on the same server at that time, fsynced, with nothing decided:
+what a call takes above that is ours.  The microseconds are those of the processor, for each call.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import json
 import os
 from itertools import count
 
+from benchmarks.bare_append import bare_append
 from benchmarks.callers import Callers
 from benchmarks.figures import cpu_seconds, percentile, process, report, server
 from roomledger.event_store.connection import connect
@@ -39,6 +42,7 @@ async def measure(workers: int, concurrencies: list[int], calls: int) -> list[di
         tasks = count()
         rows: list[dict[str, object]] = []
         for concurrency in concurrencies:
+            floor = await bare_append(broker, subject=b"ledger.scheduler.floor%d" % concurrency)
             for warm in (True, False):
                 made = [
                     (
@@ -60,7 +64,9 @@ async def measure(workers: int, concurrencies: list[int], calls: int) -> list[di
                     "calls/s": round(len(made) / seconds),
                     "p50 ms": percentile(callers.latencies, 0.5) * 1000,
                     "p99 ms": percentile(callers.latencies, 0.99) * 1000,
-                    **{f"{name} µs CPU a call": used[name] / len(made) * 1e6 for name in processes},
+                    **floor,
+                    "p50 : bare": percentile(callers.latencies, 0.5) * 1000 / floor["bare p50"],
+                    **{f"{name} µs": used[name] / len(made) * 1e6 for name in processes},
                 }
             )
         await broker.close()

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from roomledger.domain.matching import Available, matcher_of
-from roomledger.domain.pools import InTurns, Key, Pool
+from roomledger.domain.pools import InTurns, Key, Pool, millionths
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.strategies import RANKED, STRATEGIES, RandomlyPick, RememberingStrategy
 from roomledger.domain.worker import Worker
@@ -123,12 +123,15 @@ class Candidates:
             candidates += pool.count
         return Choice(ranked, self.available, candidates, refused)
 
-    def remember(self, preference: Preference, worker: Worker, load: int) -> None:
-        """Let the strategy note that a worker was reserved, which had this effective load."""
-        place = None
-        if self.strategy.pool is InTurns:
+    def remember(self, preference: Preference, worker: Worker, load: float | None) -> None:
+        """Let the strategy note that a worker was reserved, which had this effective load, if it is known."""
+        strategy = self.strategy
+        if strategy.pool is InTurns:
             place = self.pools.get(self.matcher.place(worker.info.capacity, preference))
-        self.strategy.remember(self.matcher.class_of(preference), worker.number, place, load)
+            counted = worker.effective if load is None else millionths(load)
+            strategy.remember(self.matcher.class_of(preference), worker.number, place, counted)
+        elif isinstance(strategy, RememberingStrategy):
+            strategy.remember(self.matcher.class_of(preference), worker.number, None, 0)
 
     def picked_last(self, preference: Preference) -> Worker | None:
         """Return the worker that the strategy remembers for a preference, if it is known."""

@@ -29,7 +29,7 @@ from roomledger.domain.membership import (
     check_names,
     invalid,
 )
-from roomledger.domain.pools import ONE, millionths
+from roomledger.domain.pools import ONE
 from roomledger.domain.scheduler_state import MAX_REFUSALS, REFUSAL_PAUSE, SchedulerState
 from roomledger.domain.task import Phase, Task
 from roomledger.domain.worker import Worker
@@ -146,16 +146,23 @@ def reserved(state: SchedulerState, event: Event, data: WorkerReserved) -> None:
     worker = state.workers.get(data.worker)
     if worker is None:
         return
-    task = _task(state, data.task, worker, data.reserve_ms, event.correlationid)
-    task.reserve_ms = data.reserve_ms
-    task.correlation = event.correlationid
-    state.hold(task, worker, Phase.RESERVED, data.expires_at)
-    load = worker.effective if data.basis.load is None else millionths(data.basis.load)
-    state.candidates.remember(data.preference, worker, load)
-    worker.effective += state.task_load
-    if state.task_load and state.report_delay:
-        worker.recent.append(event.time)
-    state.candidates.settle(worker)
+    task = state.tasks.get(data.task)
+    if task is None:
+        task = Task(
+            data.task, worker.id, Phase.RESERVED, data.reserve_ms, data.expires_at, event.correlationid
+        )
+        state.tasks[task.id] = worker.tasks[task.id] = task
+        state.deadlines.enter(task)
+    else:
+        task.reserve_ms = data.reserve_ms
+        task.correlation = event.correlationid
+        state.hold(task, worker, Phase.RESERVED, data.expires_at)
+    state.candidates.remember(data.preference, worker, data.basis.load)
+    if state.task_load:
+        worker.effective += state.task_load
+        if state.report_delay:
+            worker.recent.append(event.time)
+        state.candidates.settle(worker)
 
 
 def extended(state: SchedulerState, _event: Event, data: ReservationExtended) -> None:

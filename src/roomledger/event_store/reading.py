@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -35,7 +35,6 @@ log = structlog.get_logger(__name__)
 SUBJECTS_KEPT: Final = 64 * 1024
 """How many subjects are remembered with their boundaries."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
@@ -237,7 +236,8 @@ class JetStreamLog:
         boundary = self._boundary(message.subject)
         if boundary is None:
             return None
-        time = _EPOCH + timedelta(microseconds=message.nanoseconds // 1000)
+        # Exact: a double tells the microseconds of the next two centuries apart.
+        time = datetime.fromtimestamp(message.nanoseconds // 1000 / 1e6, UTC)
         return decode(message.sequence, boundary, time, message.body)
 
     async def _get(self, query: dict[str, Any]) -> Commit | None:
