@@ -10,11 +10,25 @@ from roomledger.runtime.projection_rebuild import rebuild
 from roomledger.runtime.projector import Projector
 from roomledger.runtime.rebuilding import Progress
 from roomledger_events.envelope import encode
-from roomledger_projections import rooms
+from roomledger_projections import PROJECTIONS, rooms
+from roomledger_projections.directory import live_path
 from roomledger_projections.errors import NotAProjection, ProjectionLocked
+from roomledger_projections.projection import Projection
 from roomledger_projections.projection_file import ProjectionFile
 from roomledger_projections.rooms import ROOMS
-from tests.support.commits import CREATED, ROOM, commit, created, joined, log_of
+from tests.support.commits import (
+    CREATED,
+    PORTAL,
+    ROOM,
+    TOKENS,
+    commit,
+    created,
+    issued,
+    joined,
+    joined_worker,
+    log_of,
+    reserved,
+)
 from tests.support.nats import until
 from tests.support.stored import Teller
 
@@ -171,3 +185,23 @@ async def test_what_cannot_be_read_is_put_aside_or_only_counted(store: MemorySto
             row[0] for row in file.ask(lambda db: db.execute("SELECT address FROM held").fetchall())
         ] == held
         file.close()
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda projection: projection.name)
+async def test_each_projection_is_rebuilt_to_the_rows_of_the_whole_log(
+    store: MemoryStore, tmp_path: Path, projection: Projection
+) -> None:
+    await Teller(store).tell(PORTAL, joined_worker("w1"), reserved("k1"))
+    await Teller(store).tell(TOKENS, issued("t1"))
+    await rebuild(store, tmp_path, projection)
+    rebuilt = ProjectionFile(projection, live_path(tmp_path, projection))
+    whole = ProjectionFile(projection)
+    whole.take_in([each async for each in store.read()], store.created)
+    for table in (*projection.tables, "position"):
+        assert rows(rebuilt, table) == rows(whole, table)
+    rebuilt.close()
+
+
+def rows(file: ProjectionFile, table: str) -> list[tuple[object, ...]]:
+    asked = f'SELECT * FROM "{table}"'  # noqa: S608  - our own name
+    return sorted(file.ask(lambda db: db.execute(asked).fetchall()), key=repr)

@@ -138,3 +138,18 @@ async def test_events_lead_to_a_snapshot_however_few_their_commits(
         while (found := await kept.load()) is None:  # noqa: ASYNC110  - the manager keeps it
             await asyncio.sleep(0.05)
     assert found[0]["portal"].state.tasks
+
+
+async def test_a_manager_that_is_told_to_use_no_snapshot_reads_the_whole_log(cluster: TestCluster) -> None:
+    kept = await snapshots(cluster)
+    assert await kept.save(await kept.bookmark(), {"portal": taken("never-joined")})
+    first = await cluster.manager(manager_id="m1", snapshots=False)
+    assert await cluster.cluster().get_workers("portal") == ("w1",)
+    await first.stop()
+
+
+async def test_a_manager_takes_the_snapshot_for_what_the_log_led_to(cluster: TestCluster) -> None:
+    kept = await snapshots(cluster)
+    assert await kept.save(await kept.bookmark(), {"portal": taken("never-joined")})
+    await cluster.manager(manager_id="m1")
+    assert await cluster.cluster().get_workers("portal") == ("never-joined",)
