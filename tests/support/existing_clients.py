@@ -22,7 +22,7 @@ from tests.support.cluster import TestCluster
 VERSIONS = ("1.0", "1.1", "1.2", "legacy")
 WEBSOCKET = ("websocket",)
 POLLING = ("polling",)
-SECONDS = 8.0
+SECONDS = 20.0
 
 
 def agent(kind: str = "JavaScript", version: str = "5.0") -> dict[str, Any]:

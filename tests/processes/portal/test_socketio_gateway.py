@@ -90,13 +90,13 @@ async def test_existing_and_native_clients_meet_in_one_room(house: House, stack:
 async def test_who_never_logs_in_is_sent_away(
     opened: Opened, stack: AsyncExitStack, transports: tuple[str, ...]
 ) -> None:
-    house = await opened(login_timeout_ms=200)
+    house = await opened(login_timeout_ms=1000)
     client = await connect(stack, house.portal, transports=transports)
     assert await client.disconnected()
 
 
 async def test_who_does_not_even_connect_to_the_namespace_is_sent_away(opened: Opened) -> None:
-    house = await opened(login_timeout_ms=200)
+    house = await opened(login_timeout_ms=1000)
     url = str(house.portal.socketio_url).replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     async with connect_websocket(url, proxy=None) as idle, asyncio.timeout(5):
         await idle.wait_closed()
@@ -106,7 +106,7 @@ async def test_who_does_not_even_connect_to_the_namespace_is_sent_away(opened: O
 async def test_who_does_not_log_in_again_after_a_logout_is_sent_away(
     opened: Opened, stack: AsyncExitStack
 ) -> None:
-    house = await opened(login_timeout_ms=300)
+    house = await opened(login_timeout_ms=1000)
     client = await connect(stack, house.portal)
     idle = await connect(stack, house.portal)
     await client.login(house.token())
