@@ -173,7 +173,11 @@ def show(result: dict[str, Any]) -> None:
         print(f"{row['strategy']:<14}{row['workers']:>9,}{row['p50_us']:>9}{row['p99_us']:>9}")
     for strategy, ratio in result["ratio_100000_to_100"].items():
         print(f"{strategy}: among 100,000 workers {ratio} times what it costs among 100 (bar {MAX_RATIO})")
-    print(f"a reservation weighs {result['bytes_per_reservation']} bytes (bar {MAX_BYTES})")
+    weight = result["bytes_per_reservation"]
+    print(
+        f"100,000 waiting reservations weigh {weight / 10:.1f} MB (bar {MAX_BYTES / 10:.0f} MB): "
+        f"{weight} bytes each"
+    )
 
 
 if __name__ == "__main__":
