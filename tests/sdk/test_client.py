@@ -1,9 +1,12 @@
 """The client of portals: against a real one, and against small ones that do what a test wants."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
 from roomledger.domain.errors import Code, Refusal
@@ -18,7 +21,7 @@ from roomledger.sdk.errors import (
     ReturnFailed,
     ReturnRefused,
 )
-from tests.support.house import House
+from tests.support.house import House, Opened
 from tests.support.nats import until
 from tests.support.small_portals import ME, SmallPortal, small_portals
 
@@ -125,7 +128,9 @@ async def test_a_portal_that_is_not_there_is_unreachable(house: House) -> None:
         await client.connect()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "nonsense", "ws://", ""])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/", "nonsense", "ws://", "ws://h:99999999/", "WSS://127.0.0.1:1/", ""]
+)
 async def test_a_url_that_is_none_is_unreachable(house: House, url: str) -> None:
     client = Client(house.token(), url=url)
     if url:
@@ -133,6 +138,19 @@ async def test_a_url_that_is_none_is_unreachable(house: House, url: str) -> None
             await client.connect()
     else:
         assert client.url == house.portal.url
+
+
+async def test_by_tls_it_trusts_whom_it_is_told_to(opened: Opened, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "portal.pem")
+    house = await opened(portal_tls_cert=tmp_path / "portal.pem", portal_tls_key=tmp_path / "portal.pem")
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    async with Client(house.token("t1"), tls=trust) as client:
+        assert client.url.startswith("wss://")
+        assert (await client.login()).user == "user-t1"
+    with pytest.raises(PortalUnreachable, match="certificate"):
+        await Client(house.token()).connect()
 
 
 async def strange(house: House, frame: str) -> Client:

@@ -12,6 +12,7 @@ The rules are in `attendance`; here they meet sockets and the clock.
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -86,6 +87,7 @@ class Client:
         urls: Other portals, for when that one cannot be reached.
         reconnect: Whether to come back after a lost connection; otherwise one leaves the room by it.
         patience_s: For how many seconds to try; by default for as long as the portal's ticket is good.
+        tls: Whom to trust where a url is ``wss://``; by default whom the system trusts.
 
     Raises:
         Refusal: The token is none (``invalid_token``).
@@ -99,11 +101,13 @@ class Client:
         urls: Portals = (),
         reconnect: bool = True,
         patience_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         claims, _ = signed_token.read(token)
         self._token = token
         self._urls = urls
         self._reconnect = reconnect
+        self._tls = tls
         self._attendance = Attendance(url or claims.url, patience_s=patience_s)
         self._told: asyncio.Queue[Told | None] = asyncio.Queue(WAITING)
         self._failure: PortalFailure | None = None
@@ -326,8 +330,9 @@ class Client:
                 ping_interval=PING_S,
                 ping_timeout=PING_LIMIT_S,
                 close_timeout=CLOSE_S,
+                ssl=(self._tls or True) if url.lower().startswith("wss:") else None,
             )
-        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
+        except (OSError, TimeoutError, ValueError, InvalidHandshake, InvalidURI) as error:
             why = str(error) or type(error).__name__
             self._on(line, lambda: self._attendance.unopened(why, _moment()))
             return
