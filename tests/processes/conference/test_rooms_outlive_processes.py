@@ -145,6 +145,7 @@ async def _ready(worker: ConferenceProcess, number: int) -> bool:
     return [node.state for node in await worker.nodes()].count("warm") >= number
 
 
+@pytest.mark.chaos  # it is held to a time, and so needs the machine to itself
 async def test_nobody_is_dropped_when_a_node_and_then_its_whole_worker_are_killed(
     cluster: TestCluster, start: Start
 ) -> None:
