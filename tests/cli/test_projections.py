@@ -47,7 +47,7 @@ def file_of(server: NatsServer, name: str) -> Path:
 async def test_what_was_rebuilt_is_told_by_the_status(run: Run) -> None:
     done = await run("rebuild", "rooms")
     assert done.exit_code == 0, done.output
-    assert "rooms is rebuilt from 2 events, up to sequence 2" in done.stdout
+    assert "rooms is rebuilt from 1 event, up to sequence 2" in done.stdout
     found = {each["projection"]: each for each in json.loads((await run("status", "--json")).stdout)}
     assert (found["rooms"]["state"], found["rooms"]["sequence"], found["rooms"]["lag"]) == ("ready", 2, 0)
     assert found["tokens"]["state"] == "missing"

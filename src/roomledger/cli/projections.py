@@ -70,7 +70,8 @@ def rebuild_one(
     if as_json:
         typer.echo(to_json(done._asdict()))
         return
-    typer.echo(f"{name} is rebuilt from {done.events} events, up to sequence {done.sequence}")
+    events = "1 event" if done.events == 1 else f"{done.events} events"
+    typer.echo(f"{name} is rebuilt from {events}, up to sequence {done.sequence}")
     if done.unreadable:
         typer.echo(f"{done.unreadable} of them this version cannot read: see its table held", err=True)
 

@@ -192,6 +192,7 @@ async def test_the_grace_of_the_first_portal_is_void_once_another_has_the_sessio
     async with asyncio.timeout(10):
         while datetime.now(UTC) < away.back_by + timedelta(milliseconds=200):
             assert len((await again.ask("participants"))["participants"]) == 1
+            await asyncio.sleep(0.05)
     assert await portals.of(guest.id) == [JOINED, AWAY, BACK]
 
 
