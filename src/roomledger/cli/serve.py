@@ -20,7 +20,7 @@ from roomledger.event_store.connection import Connection
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.access import open_access
 from roomledger.runtime.data_directory import DataDirectory
-from roomledger.runtime.garbage import collect_rarely
+from roomledger.runtime.garbage import collect_nothing_yet, collect_rarely
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_secret_id
 
@@ -66,6 +66,7 @@ async def serve(settings: Settings, names: Sequence[str], *, embedded: bool) -> 
         names: Which processes.
         embedded: Whether to start a nats-server, where no url names one.
     """
+    collect_nothing_yet()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -15,8 +15,17 @@ _MIDDLE: Final = 20
 _OLD: Final = 100
 
 
+def collect_nothing_yet() -> None:
+    """Collect nothing while a process starts: what it builds then stays.
+
+    A snapshot of 100,000 reservations costs a third of the start otherwise.
+    """
+    gc.disable()
+
+
 def collect_rarely() -> None:
     """Leave what is there now out of all collections, and collect what comes less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, _MIDDLE, _OLD)
+    gc.enable()
