@@ -346,6 +346,8 @@ async def test_a_room_that_is_written_to_all_the_time_is_changed_all_the_same(ru
             except Conflict:
                 sequence = await _last(running, room)
             written += 1
+            # Again before anybody could read it, but not so fast that the projections fall behind for good.
+            await asyncio.sleep(0.001)
         return written
 
     writing = asyncio.create_task(write())
