@@ -9,22 +9,14 @@ HMAC-SHA-256 of the fields joined by commas, an absent ``webTransportUrl`` being
 field may contain a comma, so that none can reach into its neighbour.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.errors import Code
+from roomledger.domain.signed_text import MAX_TEXT, SignedText, signature_of
 from roomledger_events.identifiers import Id
-
-MAX_TEXT: Final = 4096
-"""The longest text of a token that is looked at, in characters."""
-BAD_SIGNATURE: Final = "the token's signature is wrong"
-"""What `verify` says."""
 
 _HOST: Final = r"\A[!-+\--~]{1,255}\Z"
 _URL: Final = r"\A[a-z][a-z0-9+.-]{0,15}://[!-+\--~]{1,1000}\Z"
@@ -66,7 +58,9 @@ class _Text(Claims, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     signature: str
 
 
-_decoder: Final = msgspec.json.Decoder(_Text)
+_TOKEN: Final = SignedText("token", Code.INVALID_TOKEN, _Text)
+BAD_SIGNATURE: Final = _TOKEN.bad_signature
+"""What `verify` says."""
 
 
 def sign(key: bytes, claims: Claims) -> str:
@@ -75,12 +69,12 @@ def sign(key: bytes, claims: Claims) -> str:
     Raises:
         ValueError: A claim has a character that may not be in it, or is too long.
     """
-    signed = _Text(**_fields(claims), signature=_signature(key, claims))
+    signed = _Text(**_fields(claims), signature=signature_of(key, _content(claims)))
     try:
         msgspec.convert(msgspec.to_builtins(signed), _Text)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
-    text = _text(signed)
+    text = _TOKEN.write(signed)
     if len(text) > MAX_TEXT:
         raise ValueError(f"a token of {len(text)} characters: at most {MAX_TEXT}")
     return text
@@ -92,18 +86,7 @@ def read(text: str) -> tuple[Claims, str]:
     Raises:
         Refusal: It is no text that `sign` could have made (`INVALID_TOKEN`).
     """
-    if len(text) > MAX_TEXT:
-        raise _invalid(f"a token has at most {MAX_TEXT} characters, not {len(text)}")
-    try:
-        body = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _invalid("the token is not base64") from error
-    try:
-        signed = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(f"the token is not what it should be: {error}") from error
-    if _text(signed) != text:
-        raise _invalid("the token is not written as this cluster writes it")
+    signed = _TOKEN.read(text)
     return Claims(**_fields(signed)), signed.signature
 
 
@@ -113,13 +96,10 @@ def verify(keys: Sequence[bytes], claims: Claims, signature: str) -> None:
     Raises:
         Refusal: None of them did (`INVALID_TOKEN`).
     """
-    given = signature.encode()
-    # Every key is tried, so that the time tells nothing of which one it was.
-    if not any([hmac.compare_digest(_signature(key, claims).encode(), given) for key in keys]):  # noqa: C419  - as above
-        raise _invalid(BAD_SIGNATURE)
+    _TOKEN.verify(keys, _content(claims), signature)
 
 
-def _signature(key: bytes, claims: Claims) -> str:
+def _content(claims: Claims) -> bytes:
     fields = (
         claims.token,
         claims.host,
@@ -129,17 +109,8 @@ def _signature(key: bytes, claims: Claims) -> str:
         claims.url,
         "true" if claims.secure else "false",
     )
-    digest = hmac.new(key, ",".join(fields).encode(), hashlib.sha256)
-    return base64.b64encode(digest.hexdigest().encode()).decode()
-
-
-def _text(signed: _Text) -> str:
-    return base64.b64encode(msgspec.json.encode(signed)).decode()
+    return ",".join(fields).encode()
 
 
 def _fields(claims: Claims) -> dict[str, Any]:
     return {name: getattr(claims, name) for name in Claims.__struct_fields__}
-
-
-def _invalid(message: str) -> Refusal:
-    return Refusal(Code.INVALID_TOKEN, message)

@@ -8,10 +8,6 @@ session lasts: that is for the room to say, which knows who is in. It is checked
 are told the first thing that is wrong: `read`, `check_time`, `verify`, and then the room.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -19,13 +15,9 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.signed_text import SignedText, signature_of
 from roomledger_events.envelope import Address
 from roomledger_events.identifiers import Id
-
-MAX_TEXT: Final = 4096
-"""The longest text of a ticket that is looked at, in characters."""
-BAD_SIGNATURE: Final = "the ticket's signature is wrong"
-"""What `verify` says."""
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """Milliseconds since the epoch."""
@@ -85,7 +77,9 @@ class _Text(Ticket, frozen=True, kw_only=True, forbid_unknown_fields=True):
     signature: str
 
 
-_decoder: Final = msgspec.json.Decoder(_Text)
+_TICKET: Final = SignedText("ticket", Code.INVALID_TICKET, _Text)
+BAD_SIGNATURE: Final = _TICKET.bad_signature
+"""What `verify` says."""
 _encode: Final = msgspec.json.Encoder().encode
 
 # -- Issuing
@@ -93,7 +87,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def sign(key: bytes, ticket: Ticket) -> str:
     """Return the ticket's text."""
-    return _text(_Text(**_fields(ticket), signature=_signature(key, ticket)))
+    return _TICKET.write(_Text(**_fields(ticket), signature=signature_of(key, _encode(ticket))))
 
 
 def milliseconds(moment: datetime) -> int:
@@ -110,18 +104,7 @@ def read(text: str) -> tuple[Ticket, str]:
     Raises:
         Refusal: It is no text that `sign` could have made (`INVALID_TICKET`).
     """
-    if len(text) > MAX_TEXT:
-        raise _invalid(f"a ticket has at most {MAX_TEXT} characters, not {len(text)}")
-    try:
-        body = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _invalid("the ticket is not base64") from error
-    try:
-        signed = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(f"the ticket is not what it should be: {error}") from error
-    if _text(signed) != text:
-        raise _invalid("the ticket is not written as this cluster writes it")
+    signed = _TICKET.read(text)
     return Ticket(**_fields(signed)), signed.signature
 
 
@@ -146,24 +129,8 @@ def verify(keys: Sequence[bytes], ticket: Ticket, signature: str) -> None:
     Raises:
         Refusal: None of them did (`INVALID_TICKET`).
     """
-    given = signature.encode()
-    # Every key is tried, so that the time tells nothing of which one it was.
-    if not any([hmac.compare_digest(_signature(key, ticket).encode(), given) for key in keys]):  # noqa: C419  - as above
-        raise _invalid(BAD_SIGNATURE)
-
-
-def _signature(key: bytes, ticket: Ticket) -> str:
-    digest = hmac.new(key, _encode(ticket), hashlib.sha256)
-    return base64.b64encode(digest.hexdigest().encode()).decode()
-
-
-def _text(signed: _Text) -> str:
-    return base64.b64encode(_encode(signed)).decode()
+    _TICKET.verify(keys, _encode(ticket), signature)
 
 
 def _fields(ticket: Ticket) -> dict[str, Any]:
     return {name: getattr(ticket, name) for name in Ticket.__struct_fields__}
-
-
-def _invalid(message: str) -> Refusal:
-    return Refusal(Code.INVALID_TICKET, message)
