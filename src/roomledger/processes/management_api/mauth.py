@@ -11,7 +11,6 @@ together and across their restarts. The signature covers neither method nor path
 clients should prefer a bearer key over TLS.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -19,6 +18,7 @@ from typing import Final, NamedTuple, Self
 
 from nats.aio.client import Client
 
+from roomledger.domain.signed_text import signature_of
 from roomledger.runtime.buckets import Bucket
 from roomledger.settings import Settings
 from roomledger_events.identifiers import new_secret_id
@@ -96,8 +96,7 @@ class Signed(NamedTuple):
 
 def signature(key: str, signed: str) -> str:
     """Return the signature of a text."""
-    digest = hmac.new(key.encode(), signed.encode(), hashlib.sha256)
-    return base64.b64encode(digest.hexdigest().encode()).decode()
+    return signature_of(key.encode(), signed.encode())
 
 
 class Replays:
