@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from roomledger.cli import progress
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 
 
 def test_long_work_shows_how_far_it_has_come_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

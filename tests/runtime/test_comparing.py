@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from roomledger.domain.checking_sequences import Gaps
 from roomledger.domain.findings import Finding
 from roomledger.runtime.comparing import ComparedProjections
 from roomledger_events.envelope import Commit
+from roomledger_events.rooms import TextSent
+from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.workers import LoadReported
 from roomledger_projections import PROJECTIONS
+from roomledger_projections.audit import AUDIT
 from roomledger_projections.directory import live_path
 from roomledger_projections.projection_file import ProjectionFile
 from tests.support.commits import (
@@ -25,6 +29,7 @@ from tests.support.commits import (
     reserved,
 )
 
+TEXT = Boundary(Kind.TEXT, "r1")
 COMMITS = log_of(
     (PORTAL, joined_worker("w1")),
     (PORTAL_LOAD, LoadReported(worker="w1", load=0.5)),
@@ -47,13 +52,16 @@ def directory(tmp_path: Path) -> Path:
 
 
 def compared(
-    directory: Path, commits: Sequence[Commit] = COMMITS, *, expired: bool = False
+    directory: Path, commits: Sequence[Commit] = COMMITS, expired: Sequence[int] = ()
 ) -> tuple[list[Finding], list[str]]:
     with ComparedProjections() as projections:
         notes = projections.open(directory)
         for each in commits:
             projections.take_in([each])
-        return list(projections.compared(CREATED, expired=expired)), notes
+        gaps = Gaps()
+        for sequence in expired:
+            gaps.add(sequence, sequence)
+        return list(projections.compared(CREATED, gaps)), notes
 
 
 def change(directory: Path, name: str, statement: str) -> None:
@@ -105,8 +113,26 @@ def test_a_row_that_is_not_what_the_log_leads_to_is_named(
 
 def test_loads_whose_reports_have_expired_are_passed_over(directory: Path) -> None:
     left = [commit for commit in COMMITS if commit.boundary != PORTAL_LOAD]
-    assert compared(directory, left, expired=True)[0] == []
+    assert compared(directory, left, [2])[0] == []
     assert len(compared(directory, left)[0]) == 2
+
+
+def test_rows_of_texts_that_have_expired_are_passed_over(tmp_path: Path) -> None:
+    with_text = log_of(
+        (ROOM, created()), (TEXT, TextSent(sender="p1", to="all", message="hi")), (ROOM, joined("p1"))
+    )
+    file = ProjectionFile(AUDIT, live_path(tmp_path, AUDIT))
+    file.take_in(with_text, CREATED)
+    file.close()
+    assert compared(tmp_path, [with_text[0], with_text[2]], [2])[0] == []
+    message = "the row 2000 is not in the log"
+    assert [each.message for each in compared(tmp_path, [with_text[0], with_text[2]])[0]] == [message]
+
+
+def test_a_row_of_what_cannot_expire_is_named_where_the_log_has_a_gap(directory: Path) -> None:
+    left = [commit for commit in COMMITS if commit.sequence != 3]
+    named = [each.message for each in compared(directory, left, [3])[0] if each.about == "audit.events"]
+    assert named == ["the row 3000 is not in the log"]
 
 
 def test_a_projection_of_another_log_is_named(directory: Path) -> None:

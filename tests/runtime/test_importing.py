@@ -13,7 +13,7 @@ from roomledger.event_store.layout import Layout
 from roomledger.runtime.access import Access
 from roomledger.runtime.errors import ExportNotWhole, ImportInterrupted, LogNotEmpty
 from roomledger.runtime.importing import import_into
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger_events.catalogue import decode
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import Boundary, Kind

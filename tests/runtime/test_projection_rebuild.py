@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from roomledger.event_store.memory import MemoryStore
+from roomledger.runtime.progress import Progress
 from roomledger.runtime.projection_rebuild import rebuild
 from roomledger.runtime.projector import Projector
-from roomledger.runtime.rebuilding import Progress
 from roomledger_events.envelope import encode
 from roomledger_projections import PROJECTIONS, rooms
 from roomledger_projections.directory import live_path

@@ -8,8 +8,9 @@ import pytest
 from roomledger.event_store.memory import MemoryStore
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.errors import NoSuchMoment
+from roomledger.runtime.progress import Progress
 from roomledger.runtime.projector import Projector
-from roomledger.runtime.rebuilding import Moment, Progress, rebuilt
+from roomledger.runtime.rebuilding import Moment, rebuilt
 from roomledger_events.rooms import ParticipantLeft, RoomDeleted
 from roomledger_events.workers import LoadReported
 from roomledger_projections import cluster, rooms, tokens

@@ -5,7 +5,7 @@ import pytest
 from roomledger.domain.trail import Trail
 from roomledger.event_store.memory import MemoryStore
 from roomledger.runtime.moments import Span, span
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger.runtime.trails import followed, learn
 from roomledger_events.mentions import Thing
 from roomledger_events.rooms import ParticipantLeft

@@ -4,8 +4,8 @@ from pathlib import Path
 from roomledger.domain.checking_tasks import Claim
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.event_store.memory import MemoryStore
+from roomledger.runtime.progress import Progress
 from roomledger.runtime.projector import Projector
-from roomledger.runtime.rebuilding import Progress
 from roomledger.runtime.verifying import KEPT, Report, verified
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.tasks import TaskPickedUp

@@ -9,14 +9,14 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from roomledger.runtime import rebuilding
+from roomledger.runtime import progress as how_far
 
 SHOWN_AFTER_S: Final = 1.0
 """Whatever takes longer than this shows how far it has come."""
 
 
 @contextmanager
-def progress_shown(what: str) -> Iterator[Callable[[rebuilding.Progress], None]]:
+def progress_shown(what: str) -> Iterator[Callable[[how_far.Progress], None]]:
     """Show a bar with events/s and the time left, on a terminal, when it takes long enough to ask oneself.
 
     Args:
@@ -36,7 +36,7 @@ def progress_shown(what: str) -> Iterator[Callable[[rebuilding.Progress], None]]
     task = bar.add_task(what, total=None, speed=0.0)
     with ExitStack() as stack:
 
-        def show(progress: rebuilding.Progress) -> None:
+        def show(progress: how_far.Progress) -> None:
             passed = time.monotonic() - begun
             if passed < SHOWN_AFTER_S or not sys.stderr.isatty():
                 return

@@ -1,5 +1,6 @@
 """Whether commits are missing: what has expired leaves gaps, nothing else does."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -9,6 +10,30 @@ from roomledger_events.envelope import Commit, Unreadable
 NAME = "sequences"
 
 
+class Gaps:
+    """Sequences at which nothing is any more, because what stood there can have expired."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self._missing = 0
+
+    def add(self, first: int, last: int) -> None:
+        """Take note of the next ones, from the first to the last."""
+        self._firsts.append(first)
+        self._lasts.append(last)
+        self._missing += last - first + 1
+
+    def __contains__(self, sequence: object) -> bool:
+        if not isinstance(sequence, int):
+            return False
+        place = bisect_right(self._firsts, sequence) - 1
+        return place >= 0 and sequence <= self._lasts[place]
+
+    def __len__(self) -> int:
+        return self._missing
+
+
 class SequenceCheck:
     """Looks for gaps that no expired load report or text message explains.
 
@@ -16,14 +41,17 @@ class SequenceCheck:
         last: The last sequence that there has to be.
         expired_before: Tells before when what was stored may have expired by now; None where that is not
             known, so that any commit may have.
+
+    Attributes:
+        expired: Where commits are missing that can have expired.
     """
 
     def __init__(self, last: int, expired_before: Callable[[], datetime] | None) -> None:
+        self.expired = Gaps()
         self._last = last
         self._expired_before = expired_before
         self._at = 0
         self._time: datetime | None = None
-        self._missing = 0
         self._unreadable = 0
 
     def take_in(self, commit: Commit) -> Iterable[Finding]:
@@ -41,14 +69,14 @@ class SequenceCheck:
 
     def figures(self) -> dict[str, int]:
         """Return how many commits have expired, and how many events could not be read."""
-        return {"expired commits": self._missing, "unreadable events": self._unreadable}
+        return {"expired commits": len(self.expired), "unreadable events": self._unreadable}
 
     def _gap(self, following: int) -> Iterable[Finding]:
         missing = following - self._at - 1
         if missing <= 0:
             return ()
         if self._expired_before is None or self._time is None or self._time <= self._expired_before():
-            self._missing += missing
+            self.expired.add(self._at + 1, following - 1)
             return ()
         what = str(self._at + 1) if missing == 1 else f"{self._at + 1} to {following - 1}"
         message = f"{what} is not there, and nothing that was stored after {self._time} can have expired"

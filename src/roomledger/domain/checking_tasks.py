@@ -1,7 +1,7 @@
 """Whether what schedulers say can be: a task has one worker, a decision is what the rules lead to."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -11,14 +11,12 @@ from roomledger.domain.repetition import Decision, missing_reports, repeat, step
 from roomledger.domain.scheduler import SCHEDULER
 from roomledger.domain.scheduler_digest import StateDigest, digest_of
 from roomledger.domain.scheduler_state import SchedulerState
-from roomledger_events import tasks, workers
-from roomledger_events.envelope import Commit, Event, Payload
+from roomledger.domain.task_rules import TaskRules
+from roomledger_events.envelope import Commit
 from roomledger_events.subjects import Kind
 
-NAME: Final = "tasks"
 DECISIONS: Final = "decisions"
 STATES: Final = "states"
-_Wrong = Iterator[tuple[str, str]]
 _KINDS: Final = frozenset({Kind.SCHEDULER, Kind.LOAD})
 
 
@@ -57,24 +55,9 @@ class TaskCheck:
         self._settings = settings
         self._claims = sorted(claims, key=lambda claim: claim.sequence)
         self._purposes: dict[str, _Purpose] = {}
-        self._purpose_of: dict[str, str] = {}
+        self._rules = TaskRules()
         self._decisions = self._agreeing = self._unknowable = self._states = 0
         self._not_comparable = 0
-        self._checks: dict[type[Payload], Callable[[str, SchedulerState, Event, Any], _Wrong]] = {
-            workers.SchedulerTakenOver: self._taken_over,
-            workers.WorkerJoined: self._joined,
-            workers.WorkerLost: self._gone,
-            workers.WorkerQuit: self._gone,
-            workers.WorkerStateReported: self._known,
-            workers.WorkerDraining: self._known,
-            workers.WorkerUndrained: self._known,
-            workers.LoadReported: self._known,
-            tasks.WorkerReserved: self._reserved,
-            tasks.TaskPickedUp: self._picked_up,
-            tasks.TaskLaidDown: self._laid_down,
-            tasks.ReservationExpired: self._given_up,
-            tasks.ReservationCancelled: self._given_up,
-        }
 
     def take_in(self, commit: Commit) -> Iterable[Finding]:
         """Check the events of a purpose."""
@@ -86,12 +69,7 @@ class TaskCheck:
         while known.claims and known.claims[0].sequence < commit.sequence:
             found += self._compared(known.claims.pop(0), known.state)
         for place, event, decision in steps(known.state, commit.events):
-            check = self._checks.get(type(event.data))
-            if check is not None:
-                found += [
-                    Finding(NAME, commit.sequence, place, about, message)
-                    for about, message in check(name, known.state, event, event.data)
-                ]
+            found += self._rules.findings(name, known.state, event, commit.sequence, place)
             if decision is not None:
                 found += self._repeated(known, commit.sequence, decision)
         known.last = commit.sequence
@@ -149,67 +127,3 @@ class TaskCheck:
         what = "loads" if found.lasting == claim.digest.lasting else "workers and tasks"
         message = f"{claim.who} has other {what} at {claim.sequence} than the log leads to"
         yield Finding(STATES, claim.sequence, 0, claim.purpose, message)
-
-    # -- By type of event: what is wrong, as what it is about and a sentence
-
-    def _taken_over(
-        self, name: str, state: SchedulerState, event: Event, data: workers.SchedulerTakenOver
-    ) -> _Wrong:
-        if data.epoch != state.epoch + 1:
-            yield name, f"epoch {data.epoch} follows {state.epoch}: there is to be one writer at a time"
-        if event.source != f"cluster-manager/{data.manager}":
-            yield name, f"{event.source} says that {data.manager} takes over"
-
-    def _joined(self, name: str, _: SchedulerState, event: Event, data: workers.WorkerJoined) -> _Wrong:
-        yield from self._by_the_manager(name, event)
-        other = self._purpose_of.setdefault(data.worker, name)
-        if other != name or data.purpose != name:
-            yield data.worker, f"it joins {name} and is one of {other if other != name else data.purpose}"
-
-    def _gone(
-        self, name: str, state: SchedulerState, event: Event, data: workers.WorkerLost | workers.WorkerQuit
-    ) -> _Wrong:
-        yield from self._known(name, state, event, data)
-        self._purpose_of.pop(data.worker, None)
-
-    def _known(self, name: str, state: SchedulerState, event: Event, data: Any) -> _Wrong:  # noqa: ANN401  - has a worker
-        yield from self._by_the_manager(name, event)
-        if data.worker not in state.workers:
-            yield data.worker, f"{event.type} of a worker that {name} does not know"
-
-    def _reserved(self, name: str, state: SchedulerState, event: Event, data: tasks.WorkerReserved) -> _Wrong:
-        yield from self._known(name, state, event, data)
-        held = state.tasks.get(data.task)
-        if held is not None:
-            yield data.task, f"it is given to {data.worker} while {held.worker} has it: two workers at once"
-
-    def _picked_up(self, name: str, state: SchedulerState, event: Event, data: tasks.TaskPickedUp) -> _Wrong:
-        yield from self._known(name, state, event, data)
-        held = state.tasks.get(data.task)
-        if held is not None and held.worker not in {data.worker, data.reserved_for}:
-            yield data.task, f"{data.worker} picks it up while {held.worker} has it: two workers at once"
-
-    def _laid_down(self, name: str, state: SchedulerState, event: Event, data: tasks.TaskLaidDown) -> _Wrong:
-        yield from self._known(name, state, event, data)
-        held = state.tasks.get(data.task)
-        if held is None or held.worker != data.worker or not held.running:
-            yield data.task, f"{data.worker} lays it down without running it"
-
-    def _given_up(
-        self,
-        name: str,
-        state: SchedulerState,
-        event: Event,
-        data: tasks.ReservationExpired | tasks.ReservationCancelled,
-    ) -> _Wrong:
-        yield from self._by_the_manager(name, event)
-        held = state.tasks.get(data.task)
-        if held is None or held.worker != data.worker or held.running:
-            yield data.task, f"{event.type}, and there is no reservation of it for {data.worker}"
-        elif isinstance(data, tasks.ReservationExpired) and held.due is not None and held.due > event.time:
-            yield data.task, f"its reservation ran out before its time, {held.due}"
-
-    def _by_the_manager(self, name: str, event: Event) -> _Wrong:
-        manager = self._purposes[name].state.manager
-        if event.source != f"cluster-manager/{manager}":
-            yield name, f"{event.type} by {event.source}, and {manager or 'nobody'} decides for the purpose"

@@ -9,6 +9,7 @@ stands as Base64 in ``body`` instead. A name that ends in ``.gz`` means that the
 import base64
 import hashlib
 from datetime import datetime
+from functools import lru_cache
 from typing import IO, Final
 
 import msgspec
@@ -105,6 +106,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return base64.b64decode(self.body, validate=True)
 
 
+@lru_cache(64 * 1024)
 def boundary_of(text: str) -> Boundary:
     """Read a boundary such as ``room.r1``.
 

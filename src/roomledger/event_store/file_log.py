@@ -26,6 +26,8 @@ LONGEST_LINE: Final = 8 * MAX_BYTES
 """No line of an export is longer: a commit's body in Base64 and what stands around it."""
 
 _CHUNK: Final = 1024 * 1024
+_IN_A_TURN: Final = 64
+"""After so many commits others get their turn, as they do while a server is asked."""
 _UNFIT: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 Line = TypeVar("Line", Header, Ending, Record)
 
@@ -122,22 +124,21 @@ class FileLog:
         """
         wanted = set(without_overlaps(only))
         end = self.header.last if until is None else until
-        for line in self._lines(bisect.bisect_left(self._sequences, start)):
-            commit, body = self._read(line)
-            if commit.sequence > end:
-                return
-            boundary = commit.boundary
-            if not wanted or boundary in wanted or Boundary(boundary.kind, ANY) in wanted:
+        for place, line in enumerate(self._lines(bisect.bisect_left(self._sequences, start)), 1):
+            try:
+                record = _decode_record(line)
+                if record.sequence > end:
+                    return
+                boundary = boundary_of(record.boundary)
+                there = not wanted or boundary in wanted or Boundary(boundary.kind, ANY) in wanted
+                body = record.stored() if there else b""
+                commit = decode(record.sequence, boundary, record.time, body) if there else None
+            except _UNFIT as error:
+                raise ExportDamaged(self.path, f"a line is no commit: {error}") from error
+            if commit is not None:
                 yield commit, body
-                await asyncio.sleep(0)  # others get their turn, as they do while a server is asked
-
-    def _read(self, line: bytes) -> tuple[Commit, bytes]:
-        try:
-            record = _decode_record(line)
-            body = record.stored()
-            return decode(record.sequence, boundary_of(record.boundary), record.time, body), body
-        except _UNFIT as error:
-            raise ExportDamaged(self.path, f"a line is no commit: {error}") from error
+            if place % _IN_A_TURN == 0:
+                await asyncio.sleep(0)
 
     def _lines(self, first: int) -> Iterator[bytes]:
         """Yield the commits' lines from one of them on, whoever else reads meanwhile."""

@@ -10,8 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from roomledger.domain.checking_sequences import Gaps
 from roomledger.domain.findings import Finding
+from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.envelope import Commit
+from roomledger_events.subjects import EXPIRING
 from roomledger_projections import PROJECTIONS
 from roomledger_projections.directory import live_path
 from roomledger_projections.projection import Projection, Table
@@ -25,6 +28,7 @@ from roomledger_projections.projection_file import (
 NAME: Final = "projections"
 _OF_REPORTS: Final = frozenset({"load", "load_reported_at"})
 """Columns that are filled from events which expire."""
+_EXPIRING: Final = frozenset(name for name, data in CATALOGUE.items() if data.kind in EXPIRING)
 _Rows = dict[tuple[object, ...], tuple[object, ...]]
 
 
@@ -41,7 +45,7 @@ class ComparedProjections:
     def __init__(self) -> None:
         self._compared: dict[str, _Compared] = {}
         self._created = ""
-        self._rows = 0
+        self._rows = self._expired = 0
 
     def open(self, directory: Path, projections: Sequence[Projection] = PROJECTIONS) -> list[str]:
         """Copy the live files of a directory; return what cannot be compared, and why.
@@ -75,12 +79,13 @@ class ComparedProjections:
                 wanted = [commit for commit in commits if commit.sequence <= each.sequence]
                 each.rebuilt.take_in(wanted, each.created)
 
-    def compared(self, created: str, *, expired: bool) -> Iterator[Finding]:
+    def compared(self, created: str, expired: Gaps) -> Iterator[Finding]:
         """Return what is different.
 
         Args:
             created: When the log was created.
-            expired: Whether commits have expired since, so that the log does not tell all loads any more.
+            expired: Where commits have expired since: the log does not tell any more what stood there, and
+                not all loads.
         """
         passed_over = _OF_REPORTS if expired else frozenset()
         for name, each in self._compared.items():
@@ -96,12 +101,21 @@ class ComparedProjections:
                 live = _rows(each.live, table_name, table)
                 rebuilt = each.rebuilt.ask(_rows, table_name, table)
                 self._rows += len(rebuilt)
-                for message in _differences(live, rebuilt, tuple(table.columns), passed_over):
+                columns = tuple(table.columns)
+                for key in _of_expired(live, columns, expired):
+                    if key not in rebuilt:
+                        del live[key]
+                        self._expired += 1
+                for message in _differences(live, rebuilt, columns, passed_over):
                     yield Finding(NAME, each.sequence, 0, f"{name}.{table_name}", message)
 
     def figures(self) -> dict[str, int]:
         """Return how many rows were compared."""
-        return {"projections": len(self._compared), "rows compared": self._rows}
+        return {
+            "projections": len(self._compared),
+            "rows compared": self._rows,
+            "rows whose events have expired": self._expired,
+        }
 
     def close(self) -> None:
         """Let go of the copies."""
@@ -122,6 +136,14 @@ def _rows(db: sqlite3.Connection, name: str, table: Table) -> _Rows:
     quoted = ", ".join(f'"{column}"' for column in columns)
     found = db.execute(f'SELECT {quoted} FROM "{name}"')  # noqa: S608  - names from the code
     return {tuple(row[place] for place in places): tuple(row) for row in found}
+
+
+def _of_expired(live: _Rows, columns: tuple[str, ...], expired: Gaps) -> list[tuple[object, ...]]:
+    """Return the keys of rows that stand for an event of a kind that expires, where the log has a gap."""
+    if not expired or not {"sequence", "type"} <= set(columns):
+        return []
+    sequence, kind = columns.index("sequence"), columns.index("type")
+    return [key for key, row in live.items() if row[kind] in _EXPIRING and row[sequence] in expired]
 
 
 def _differences(

@@ -15,8 +15,8 @@ from roomledger.event_store.store import Filter, StoredLog
 from roomledger.runtime.errors import FileInTheWay
 from roomledger.runtime.export_tables import ExportTables
 from roomledger.runtime.moments import span
+from roomledger.runtime.progress import Progress
 from roomledger.runtime.pseudonyms import Pseudonyms
-from roomledger.runtime.rebuilding import Progress
 from roomledger_events.envelope import Commit, Unreadable
 from roomledger_events.subjects import ANY, Boundary, Kind
 

@@ -20,7 +20,7 @@ from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.layout import Layout
 from roomledger.runtime.access import Access
 from roomledger.runtime.errors import ExportNotWhole, ImportInterrupted, LogNotEmpty
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger_events.subjects import Boundary, Kind
 
 IN_FLIGHT: Final = 256

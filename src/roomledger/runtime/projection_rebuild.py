@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from roomledger.event_store.store import Head, ReadableLog
 from roomledger.runtime.arrivals import batches
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import ANY, Boundary
 from roomledger_projections.directory import rebuilding, replaced

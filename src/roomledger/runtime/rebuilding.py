@@ -9,11 +9,12 @@ from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from roomledger.event_store.store import ReadableLog
 from roomledger.runtime.arrivals import batches
 from roomledger.runtime.errors import NoSuchMoment
+from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Commit
 from roomledger_projections import cluster, rooms, tokens
 from roomledger_projections.cluster import CLUSTER
@@ -28,20 +29,6 @@ Moment = int | datetime | None
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 """Before anything happened no token has expired."""
-
-
-class Progress(NamedTuple):
-    """How far a rebuild has come.
-
-    Attributes:
-        sequence: The last sequence taken in.
-        last: Where it will end at the latest.
-        events: How many events were taken in.
-    """
-
-    sequence: int
-    last: int
-    events: int
 
 
 class Rebuilt:

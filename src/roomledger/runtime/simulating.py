@@ -12,7 +12,7 @@ from roomledger.domain.simulation import Changes, Result, Simulation
 from roomledger.event_store.store import ReadableLog
 from roomledger.runtime.arrivals import batches
 from roomledger.runtime.moments import span
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import ANY, Boundary, Kind
 

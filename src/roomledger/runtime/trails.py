@@ -8,7 +8,7 @@ from roomledger.domain.trail import Trail, is_on
 from roomledger.event_store.store import ReadableLog
 from roomledger.runtime.arrivals import batches
 from roomledger.runtime.moments import Span
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Address, Commit, Event
 
 

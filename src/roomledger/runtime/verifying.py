@@ -19,7 +19,7 @@ from roomledger.domain.purpose import PurposeSettings
 from roomledger.event_store.store import ReadableLog
 from roomledger.runtime.arrivals import batches
 from roomledger.runtime.comparing import ComparedProjections
-from roomledger.runtime.rebuilding import Progress
+from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Commit
 
 KEPT: Final = 1_000
@@ -86,7 +86,8 @@ async def verified(
         head = await log.position()
         last = max([head.sequence, *(claim.sequence for claim in claims)])
         report = Report(sequence=last, notes=notes)
-        checks: list[Check] = [SequenceCheck(last, expired_before), TaskCheck(settings, claims), RoomCheck()]
+        sequences = SequenceCheck(last, expired_before)
+        checks: list[Check] = [sequences, TaskCheck(settings, claims), RoomCheck()]
         async with aclosing(batches(log.read(until=last))) as arrived:
             async for batch in arrived:
                 # Side by side: SQLite lets others run while it works.
@@ -99,9 +100,8 @@ async def verified(
             report.add(finding)
         for check in checks:
             report.figures |= check.figures()
-        expired = report.figures["expired commits"] > 0
         for finding in await asyncio.to_thread(
-            lambda: list(projections.compared(head.created, expired=expired))
+            lambda: list(projections.compared(head.created, sequences.expired))
         ):
             report.add(finding)
         report.figures |= projections.figures()
