@@ -6,8 +6,9 @@ indexed, for what many name is found by looking through the rows.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.envelope import Address, Commit, Event, Payload
 from roomledger_events.mentions import ACTORS, ALL, BOUNDARIES, CONFERENCE, FIELDS, Mention, Thing
 from roomledger_events.subjects import Kind
-from roomledger_projections.projection import Projection, Table, Values, each, moment
+from roomledger_projections.projection import Projection, Table, each, moment
 
 # -- Tables
 
@@ -38,47 +39,68 @@ PLACES: Final = 1000
 """A row's id is the sequence times this, and twice the place; an event's second row is behind its first."""
 MAX_ID: Final = 2**63 - 1
 _INSERT: Final = f"INSERT INTO events VALUES ({', '.join('?' * len(TABLES['events'].columns))})"  # noqa: S608  - placeholders
-_AT: Final = {thing: place for place, thing in enumerate(COLUMNS)}
-_EMPTY: Final = (None,) * len(COLUMNS)
-_ROOM, _CORRELATION = _AT[Thing.ROOM], _AT[Thing.CORRELATION]
+_HEAD: Final = len(TABLES["events"].columns) - len(COLUMNS)
+"""So many columns say which event it is."""
+_AT: Final = {Thing(name): place for place, name in enumerate(COLUMNS, _HEAD)}
+_ROOM, _TOKEN, _CORRELATION = _AT[Thing.ROOM], _AT[Thing.TOKEN], _AT[Thing.CORRELATION]
+_ACTORS: Final = {who: _AT[thing] for who, thing in ACTORS.items()}
 
 
-def _folded(cause: type[Payload]) -> Callable[[Commit, Event, Any], Sequence[Values]]:
-    """Return what makes the rows of one type of event."""
+def _folded(cause: type[Payload]) -> Callable[[Commit, Event, Any, int], Sequence[list[Any]]]:
+    """Return what makes the rows of one type of event.
+
+    What it says goes straight into the columns; what is of the same kind as something else comes after that.
+    """
     fields = [field.name for field in msgspec.structs.fields(cause) if field.name in FIELDS]
-    named = [(name, _AT[FIELDS[name]]) for name in fields]
-    stands_for = BOUNDARIES.get(cause.kind)
-    boundary = None if stands_for is None else _AT[stands_for]
+    says = [(FIELDS[name], place) for place, name in enumerate(fields)]
+    if cause.kind in BOUNDARIES:
+        says.append((BOUNDARIES[cause.kind], len(fields)))
+    straight = dict(reversed(says))
+    again = [(_AT[thing], place) for thing, place in says if straight[thing] != place]
+    in_columns = itemgetter(*(straight.get(Thing(name), len(fields) + 1) for name in COLUMNS))
+    values_of = _values_of(fields)
+    nobody = ALL if cause.kind is Kind.TEXT else ""
+    may_be_of_conference = cause.kind is CONFERENCE.kind and "task" in fields
 
-    def rows(c: Commit, e: Event, d: Payload) -> Sequence[Values]:
-        row: list[str | None] = [*_EMPTY]
-        more: list[str | None] | None = None
-        found = [(at, getattr(d, name)) for name, at in named]
-        if boundary is not None:
-            found.append((boundary, c.boundary.name))
-        elif c.boundary == CONFERENCE and "task" in fields:
-            found.append((_ROOM, getattr(d, "task")))  # noqa: B009  - not all have one
-        who, _, actor = e.actor.partition(":")
-        if actor and who in ACTORS:
-            found.append((_AT[ACTORS[who]], actor))
-        for at, name in found:
-            if not name or (name == ALL and cause.kind is Kind.TEXT):
-                continue
-            if row[at] is None:
-                row[at] = name
-            elif row[at] != name:
-                more = more or [*_EMPTY]
-                more[at] = name
-        correlation = e.correlationid
-        if correlation and correlation not in {e.causationid, e.subject, row[_AT[Thing.TOKEN]]}:
-            row[_CORRELATION] = correlation
-        place = c.events.index(e) if len(c.events) > 1 else 0
-        head = (c.sequence, place, e.type, moment(e.time))
+    def rows(c: Commit, e: Event, d: Any, place: int) -> Sequence[list[Any]]:  # noqa: ANN401  - of that type
+        names = values_of(d)
+        if "" in names or nobody in names:
+            names = tuple(None if name in {"", nobody} else name for name in names)
+        said = (*names, c.boundary.name, None)
         number = c.sequence * PLACES + 2 * place
-        first = (number, *head, *row)
-        return (first,) if more is None else (first, (number + 1, *head, *more))
+        row = [number, c.sequence, place, e.type, moment(e.time), *in_columns(said)]
+        chain = e.correlationid
+        if chain and chain not in (e.causationid, e.subject, row[_TOKEN]):
+            row[_CORRELATION] = chain
+        more = [(at, said[place]) for at, place in again] if again else []
+        if may_be_of_conference and c.boundary == CONFERENCE:
+            more.append((_ROOM, d.task))
+        who, _, actor = e.actor.partition(":")
+        if actor and who in _ACTORS:
+            more.append((_ACTORS[who], actor))
+        return (row,) if not more else _with_more(row, more)
 
     return rows
+
+
+def _values_of(fields: Sequence[str]) -> Callable[[Payload], tuple[str | None, ...]]:
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda data: tuple([getattr(data, name) for name in fields])
+
+
+def _with_more(row: list[Any], more: Iterable[tuple[int, str | None]]) -> Sequence[list[Any]]:
+    """Name more things in a row, and those for which there is no room in it in a second one."""
+    second: list[Any] | None = None
+    for at, name in more:
+        if not name or row[at] == name:
+            continue
+        if row[at] is None:
+            row[at] = name
+        else:
+            second = second or [row[0] + 1, *row[1:_HEAD], *[None] * len(COLUMNS)]
+            second[at] = name
+    return (row,) if second is None else (row, second)
 
 
 FOLD: Final = tuple(

@@ -22,19 +22,19 @@ TABLES: Final = {
             "video_decode": str, "algorithms": str, "properties": str, "joined_at": str,
             "joined_sequence": int,
         },
-        ("id",), (_PURPOSE,), (("purpose", "joined_sequence"),),
+        ("id",), (_PURPOSE,), indexes=(("purpose", "joined_sequence"),),
     ),
     "tasks": Table(
         {
             "purpose": str, "id": str, "worker": str, "state": str, "since": str, "expires_at": str,
             "reserve_ms": int, "isp": str, "region": str, "decided_sequence": int,
         },
-        ("purpose", "id"), (_WORKER, _PURPOSE), (("worker",),),
+        ("purpose", "id"), (_WORKER, _PURPOSE), needed=(("worker",),),
     ),
     "nodes": Table({"worker": str, "id": str, "state": str, "since": str}, ("worker", "id"), (_WORKER,)),
     "node_rooms": Table(
         {"worker": str, "node": str, "room": str, "assigned_at": str},
-        ("worker", "node", "room"), ((("worker", "node"), "nodes", ("worker", "id")),), (("room",),),
+        ("worker", "node", "room"), ((("worker", "node"), "nodes", ("worker", "id")),), indexes=(("room",),),
     ),
 }  # fmt: skip  # a table is read at a glance
 

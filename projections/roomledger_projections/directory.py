@@ -30,7 +30,9 @@ def live_path(directory: Path, projection: Projection) -> Path:
 
 
 def opened(directory: Path, projection: Projection, *, patience: float = PATIENCE_S) -> ProjectionFile:
-    """Open a projection's file to fold into: the live one, or if that is of another version one beside it.
+    """Open a projection's file to load: the live one, or if that is of another version one beside it.
+
+    Once it has been brought up with the log, `swapped_in` returns the live one to go on with.
 
     Raises:
         NotAProjection: There is something else in its place.
@@ -45,7 +47,7 @@ def opened(directory: Path, projection: Projection, *, patience: float = PATIENC
     if _is_of_another_version(live, projection, patience):
         return opened_beside(directory, projection, patience=patience)
     _delete(_beside(directory, projection))
-    return ProjectionFile(projection, live, patience=patience)
+    return ProjectionFile(projection, live, patience=patience, loading=True)
 
 
 def opened_beside(directory: Path, projection: Projection, *, patience: float = PATIENCE_S) -> ProjectionFile:
@@ -59,11 +61,11 @@ def opened_beside(directory: Path, projection: Projection, *, patience: float = 
     path = _beside(directory, projection)
     if _is_of_another_version(path, projection, patience):
         _delete(path)
-    return ProjectionFile(projection, path, patience=patience)
+    return ProjectionFile(projection, path, patience=patience, loading=True)
 
 
 def swapped_in(directory: Path, rebuilt: ProjectionFile, *, patience: float = PATIENCE_S) -> ProjectionFile:
-    """Put what was rebuilt beside in the live file's place, and return the live file, opened.
+    """Return the live file, with all its indexes; what was rebuilt beside it is put in its place before.
 
     Raises:
         ProjectionLocked: Somebody else keeps the live file locked; it is as it was, and so is the other.
@@ -71,6 +73,7 @@ def swapped_in(directory: Path, rebuilt: ProjectionFile, *, patience: float = PA
     """
     live = live_path(directory, rebuilt.projection)
     if rebuilt.path == live:
+        rebuilt.complete()
         return rebuilt
     rebuilt.copy_to(live, patience=patience)
     file = ProjectionFile(rebuilt.projection, live, patience=patience)
@@ -110,7 +113,7 @@ def rebuilding(
         except BlockingIOError:
             raise ProjectionLocked(directory, "a projection is being rebuilt already") from None
         _delete(path)
-        file = ProjectionFile(projection, path, patience=patience)
+        file = ProjectionFile(projection, path, patience=patience, loading=True, scratch=True)
         try:
             yield file
         finally:

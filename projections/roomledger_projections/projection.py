@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
-from roomledger_events.envelope import Commit, Event, Payload, to_json
+import msgspec
+
+from roomledger_events.envelope import Commit, Event, Payload
 from roomledger_events.subjects import Kind
 
 P = TypeVar("P", bound=Payload)
@@ -29,13 +31,15 @@ class Table:
         columns: Name → ``str``, ``int``, ``float`` or ``bool``.
         key: The primary key's columns.
         references: Foreign keys: columns, the table that they point to, its columns.
-        indexes: Columns to look rows up by, beside the key.
-        sparse: Columns to look rows up by, each by itself, that are empty in many rows.
+        needed: Columns by which the fold itself looks rows up, beside the key.
+        indexes: Columns by which questions look rows up.
+        sparse: Likewise, each by itself: those that are empty in many rows.
     """
 
     columns: Mapping[str, type]
     key: tuple[str, ...]
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
+    needed: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
     sparse: tuple[str, ...] = ()
 
@@ -52,7 +56,7 @@ class Change(NamedTuple):
 
     cause: type[Payload]
     statement: str
-    values: Callable[[Commit, Event, Any], Any]
+    values: Callable[..., Any]
     many: bool = False
 
 
@@ -61,8 +65,16 @@ def on(cause: type[P], statement: str, values: Callable[[Commit, Event, P], Valu
     return Change(cause, statement, values)
 
 
-def each(cause: type[P], statement: str, rows: Callable[[Commit, Event, P], Iterable[Values]]) -> Change:
-    """Return the change that runs a statement for each of the rows that an event tells of."""
+def each(
+    cause: type[P], statement: str, rows: Callable[[Commit, Event, P, int], Iterable[Sequence[object]]]
+) -> Change:
+    """Return the change that runs a statement for each of the rows that an event tells of.
+
+    Args:
+        cause: The type of event.
+        statement: The SQL of the change.
+        rows: Returns the parameters of each, from the commit, the event, its data and its place there.
+    """
     return Change(cause, statement, rows, many=True)
 
 
@@ -116,6 +128,7 @@ def put(table: str, key: str, columns: str = "", *, once: str = "") -> str:
     )
 
 
+_text_of: Final = msgspec.to_builtins
 _WHOLE_SECOND: Final = len("2026-01-01T00:00:00Z")
 
 
@@ -125,7 +138,7 @@ def moment(time: datetime | None) -> str | None:
         return None
     if time.tzinfo is not UTC:
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    text = to_json(time)[1:-1]  # ten times as fast as isoformat
+    text: str = _text_of(time)  # many times as fast as isoformat
     return text if len(text) > _WHOLE_SECOND else f"{text[:-1]}.000000Z"
 
 

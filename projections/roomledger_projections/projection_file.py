@@ -5,20 +5,22 @@ to it, so a commit counts once however often it is handed over, and whoever else
 """
 
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from sqlite_utils import Database
 
-from roomledger_events.envelope import Address, Commit, Unreadable
+from roomledger_events.envelope import Address, Commit, Event, Unreadable
 from roomledger_events.subjects import EXPIRING, Boundary
 from roomledger_projections.errors import NotAProjection, ProjectionLocked, ProjectionUnwritable
-from roomledger_projections.projection import Projection, Table, Values
+from roomledger_projections.projection import Projection, Table
 
 Asked = ParamSpec("Asked")
 Value = TypeVar("Value")
+_Told = tuple[Commit, int, Event]
+"""An event with its commit and its place in that."""
 
 POSITION: Final = Table(
     {
@@ -41,7 +43,9 @@ _HOLD: Final = "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)"
 _MOVE: Final = "UPDATE position SET log_created = ?, sequence = ?, event = ?, expires = ?, unreadable = ?"
 # WAL: readers and the writer do not wait for each other. Transactions are not fsynced one by one: what a
 # power failure takes back is taken in again from the log.
-_PRAGMAS: Final = ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = OFF", "cache_size = -16384")
+_LASTING: Final = ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = OFF", "cache_size = -16384")
+# A file that nobody goes on with who did not begin it is not worth a journal on disk.
+_SCRATCH: Final = ("journal_mode = MEMORY", "synchronous = OFF", "secure_delete = OFF", "cache_size = -65536")
 _UNFIT: Final = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError, ValueError, OverflowError)
 _PRIMARY_CODE: Final = 0xFF
 _LOCKED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -90,8 +94,24 @@ class ProjectionFile:
         holds: Whether events that it leaves out are put into the table ``held``, beside being counted.
     """
 
-    def __init__(self, projection: Projection, path: Path = _MEMORY, *, patience: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        path: Path = _MEMORY,
+        *,
+        patience: float = PATIENCE_S,
+        loading: bool = False,
+        scratch: bool = False,
+    ) -> None:
         """Open the file, or create it if it is not there or empty.
+
+        Args:
+            projection: What it holds, or is to hold.
+            path: Where it is.
+            patience: How long to wait for somebody else's lock, in seconds.
+            loading: Whether much is taken in before anybody asks: the indexes that only questions need are
+                made by `complete`, which is faster than to keep them up with every row.
+            scratch: Whether the file is worth nothing to whoever finds it after this process has died.
 
         Raises:
             NotAProjection: It is something else, or of another version.
@@ -106,10 +126,12 @@ class ProjectionFile:
         with named_errors(path):
             self._db = connected(path, patience)
             try:
-                for pragma in _PRAGMAS:
+                for pragma in _SCRATCH if scratch else _LASTING:
                     self._db.execute(f"PRAGMA {pragma}")
                 with self._transaction():
                     self._create_or_check()
+                    if not loading:
+                        self._index()
                 self.position = self._read_position()
             except BaseException:
                 self._db.close()
@@ -135,6 +157,16 @@ class ProjectionFile:
                 return self._take_in(commits, created, self._fold)
             except _UNFIT:
                 return self._take_in(commits, created, self._fold_one_by_one)
+
+    def complete(self) -> None:
+        """Make the indexes that are not there yet.
+
+        Raises:
+            ProjectionLocked: Somebody else keeps it locked; it is as it was.
+            ProjectionUnwritable: It cannot be written; it is as it was.
+        """
+        with named_errors(self.path), self._transaction():
+            self._index()
 
     def ask(
         self,
@@ -213,12 +245,16 @@ class ProjectionFile:
         run = self._db.execute
         for (name,) in run(f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table'").fetchall():  # noqa: S608  - our own name
             run(f'DROP TABLE {schema}."{name}"')
-        made = run("SELECT type, name, sql FROM main.sqlite_master WHERE sql IS NOT NULL").fetchall()
-        for kind in ("table", "index"):
-            for name, sql in [(name, sql) for found, name, sql in made if found == kind]:
-                run(sql.replace(f"CREATE {kind.upper()} ", f"CREATE {kind.upper()} {schema}.", 1))
-                if kind == "table":
-                    run(f'INSERT INTO {schema}."{name}" SELECT * FROM main."{name}"')  # noqa: S608  - our own names
+        made = run("SELECT name, sql FROM main.sqlite_master WHERE type = 'table'").fetchall()
+        for name, sql in made:
+            run(sql.replace("CREATE TABLE ", f"CREATE TABLE {schema}.", 1))
+            run(f'INSERT INTO {schema}."{name}" SELECT * FROM main."{name}"')  # noqa: S608  - our own names
+        self._index(schema)
+
+    def _index(self, schema: str = "main") -> None:
+        for name, table in self.projection.tables.items():
+            for statement in (*_needed(name, table, schema), *_indexes(name, table, schema)):
+                self._db.execute(statement)
 
     def _create_or_check(self) -> None:
         found = Database(self._db).table_names()
@@ -237,14 +273,21 @@ class ProjectionFile:
             _create_table(Database(self._db), "held", HELD)
 
     def _take_in(
-        self, commits: Sequence[Commit], created: str, fold: Callable[[Sequence[Commit]], list[Skipped]]
+        self, commits: Sequence[Commit], created: str, fold: Callable[[Iterable[_Told]], list[Skipped]]
     ) -> list[Skipped]:
         with self._transaction():
             position = self._read_position()
             skipped: list[Skipped] = []
             new = [commit for commit in commits if commit.sequence > position.sequence]
             if new:
-                skipped = fold([commit for commit in new if commit.boundary.kind in self._kinds])
+                skipped = fold(
+                    [
+                        (commit, place, event)
+                        for commit in new
+                        if commit.boundary.kind in self._kinds
+                        for place, event in enumerate(commit.events)
+                    ]
+                )
                 last = new[-1]
                 event = last.events[0].id if last.events else ""
                 expires = last.boundary.kind in EXPIRING
@@ -260,46 +303,47 @@ class ProjectionFile:
         self.position = position
         return skipped
 
-    def _fold(self, commits: Sequence[Commit]) -> list[Skipped]:
+    def _fold(self, told: Iterable[_Told]) -> list[Skipped]:
         """Make the changes of all events; those in a row that share a statement at once, which is faster."""
         changes, run = self._changes, self._db.executemany
         skipped: list[Skipped] = []
         shared = ""
-        waiting: list[Values] = []
-        for commit in commits:
-            for place, event in enumerate(commit.events):
-                data = event.data
-                for _, statement, values, many in changes.get(type(data), ()):
-                    if statement is not shared:
-                        if waiting:
-                            run(shared, waiting)
-                            waiting = []
-                        shared = statement
-                    if many:
-                        waiting.extend(values(commit, event, data))
-                    else:
-                        waiting.append(values(commit, event, data))
+        waiting: list[Sequence[object]] = []
+        for commit, place, event in told:
+            data = event.data
+            caused = changes.get(type(data))
+            if caused is None:
                 if isinstance(data, Unreadable):
                     address = Address(commit.sequence, place)
                     skipped.append(Skipped(address, commit.boundary, data.reason, event.type))
+                continue
+            for _, statement, values, many in caused:
+                if statement is not shared:
+                    if waiting:
+                        run(shared, waiting)
+                        waiting = []
+                    shared = statement
+                if many:
+                    waiting.extend(values(commit, event, data, place))
+                else:
+                    waiting.append(values(commit, event, data))
         if waiting:
             run(shared, waiting)
         return skipped
 
-    def _fold_one_by_one(self, commits: Sequence[Commit]) -> list[Skipped]:
+    def _fold_one_by_one(self, told: Iterable[_Told]) -> list[Skipped]:
         """Make the changes of each event, or none of them where its values do not go into the tables."""
         skipped: list[Skipped] = []
-        for commit in commits:
-            for place, event in enumerate(commit.events):
+        for each in told:
+            commit, place, event = each
+            self._db.execute("SAVEPOINT event")
+            try:
+                skipped += self._fold([each])
+            except _UNFIT as error:
+                self._db.execute("ROLLBACK TO event")
                 address = Address(commit.sequence, place)
-                self._db.execute("SAVEPOINT event")
-                try:
-                    found = self._fold([Commit(commit.sequence, commit.boundary, commit.time, (event,))])
-                    skipped += [unreadable._replace(address=address) for unreadable in found]
-                except _UNFIT as error:
-                    self._db.execute("ROLLBACK TO event")
-                    skipped.append(Skipped(address, commit.boundary, str(error), event.type))
-                self._db.execute("RELEASE event")
+                skipped.append(Skipped(address, commit.boundary, str(error), event.type))
+            self._db.execute("RELEASE event")
         return skipped
 
     def _read_position(self) -> Position:
@@ -353,10 +397,21 @@ def named_errors(path: Path) -> Generator[None]:
 def _create_table(db: Database, name: str, table: Table) -> None:
     key = table.key[0] if len(table.key) == 1 else table.key
     references = list(table.references)
-    created = db.table(name).create(
-        dict(table.columns), pk=key, foreign_keys=references, not_null=set(table.key)
-    )
-    for columns in table.indexes:
-        created.create_index(columns)
+    db.table(name).create(dict(table.columns), pk=key, foreign_keys=references, not_null=set(table.key))
+    for statement in _needed(name, table):
+        db.execute(statement)
+
+
+def _needed(name: str, table: Table, schema: str = "main") -> Iterable[str]:
+    return (_index(schema, name, columns) for columns in table.needed)
+
+
+def _indexes(name: str, table: Table, schema: str = "main") -> Iterable[str]:
+    yield from (_index(schema, name, columns) for columns in table.indexes)
     for column in table.sparse:
-        db.execute(f"CREATE INDEX idx_{name}_{column} ON {name} ({column}) WHERE {column} IS NOT NULL")
+        yield f"{_index(schema, name, (column,))} WHERE {column} IS NOT NULL"
+
+
+def _index(schema: str, table: str, columns: Sequence[str]) -> str:
+    name = "_".join(("idx", table, *columns))
+    return f"CREATE INDEX IF NOT EXISTS {schema}.{name} ON {table} ({', '.join(columns)})"

@@ -46,7 +46,7 @@ TABLES: Final = {
             "isp": str, "region": str, "joined_at": str, "joined_sequence": int, "away_since": str,
             "back_by": str,
         },
-        ("room", "id"), (_ROOM, _ROLE), (("token",),),
+        ("room", "id"), (_ROOM, _ROLE), indexes=(("token",),),
     ),
 }  # fmt: skip  # a table is read at a glance
 
@@ -105,7 +105,7 @@ def _labels(kept: events.RoomSettings) -> str:
     return to_json([view.label for view in kept.views])
 
 
-def _roles(c: Commit, _: Event, d: events.RoomCreated | events.RoomChanged) -> Iterable[Values]:
+def _roles(c: Commit, _e: Event, d: events.RoomCreated | events.RoomChanged, _place: int) -> Iterable[Values]:
     return ((c.boundary.name, r.role, place, *_media(r)) for place, r in enumerate(d.settings.roles))
 
 

@@ -23,7 +23,7 @@ TABLES: Final = {
             "generation": int, "expires_at": str, "used_by": str, "used_at": str, "revoked_by": str,
             "revoked_at": str,
         },
-        ("id",), indexes=(("room", "state"), ("code",)),
+        ("id",), needed=(("room", "state"),), indexes=(("code",),),
     ),
 }  # fmt: skip  # a table is read at a glance
 

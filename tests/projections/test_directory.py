@@ -12,6 +12,7 @@ from roomledger_projections.rooms import ROOMS
 from tests.support.commits import CREATED, ROOM, created, joined, log_of
 
 NEWER = replace(ROOMS, version=ROOMS.version + 1)
+_INDEXES = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name LIKE 'idx_%'"
 A_ROOM = log_of((ROOM, created()), (ROOM, joined("p1")))
 
 
@@ -54,6 +55,18 @@ def test_what_was_rebuilt_takes_the_live_files_place(tmp_path: Path) -> None:
     assert (live.path, live.position.sequence) == (live_path(tmp_path, NEWER), 2)
     assert len(live.ask(rooms.participants_of, "r1")) == 1
     assert sorted(file.name for file in tmp_path.glob("*.sqlite")) == ["rooms.sqlite"]
+
+
+def indexes(file: ProjectionFile) -> int:
+    return int(file.ask(lambda db: db.execute(_INDEXES).fetchone()[0]))
+
+
+def test_whatever_is_swapped_in_has_all_its_indexes(tmp_path: Path) -> None:
+    loaded = opened(tmp_path / "loaded", ROOMS)
+    assert indexes(loaded) == 0
+    assert indexes(swapped_in(tmp_path / "loaded", loaded)) == 2
+    of_older_version(tmp_path).close()
+    assert indexes(swapped_in(tmp_path, opened(tmp_path, NEWER))) == 2
 
 
 def test_who_reads_the_live_file_meanwhile_sees_the_new_contents_afterwards(tmp_path: Path) -> None:

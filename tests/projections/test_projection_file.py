@@ -101,6 +101,46 @@ def test_however_a_log_is_cut_into_batches_the_rows_are_the_same(
         assert contents(file) == one_by_one
 
 
+def indexes(file: ProjectionFile) -> set[str]:
+    found = file.ask(lambda db: db.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall())
+    return {name for (name,) in found if name.startswith("idx_")}
+
+
+@pytest.mark.parametrize("how", [{}, {"scratch": True}])
+def test_a_file_that_was_loaded_equals_one_that_was_kept_up_all_the_time(
+    tmp_path: Path, how: dict[str, bool]
+) -> None:
+    loaded = ProjectionFile(TOKENS, tmp_path / "tokens.sqlite", loading=True, **how)
+    loaded.take_in(A_ROOM, CREATED)
+    assert indexes(loaded) == {"idx_tokens_room_state"}, "what the fold itself looks rows up by"
+    loaded.complete()
+    kept_up = ProjectionFile(TOKENS)
+    kept_up.take_in(A_ROOM, CREATED)
+    assert indexes(loaded) == {"idx_tokens_room_state", "idx_tokens_code"}
+    assert contents(loaded) == contents(kept_up)
+
+
+def test_a_file_whose_loading_was_cut_off_is_loaded_on_or_completed_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.sqlite"
+    ProjectionFile(TOKENS, path, loading=True).close()
+    again = ProjectionFile(TOKENS, path, loading=True)
+    assert indexes(again) == {"idx_tokens_room_state"}
+    again.close()
+    assert indexes(ProjectionFile(TOKENS, path)) == {"idx_tokens_room_state", "idx_tokens_code"}
+
+
+def test_every_index_that_the_fold_needs_is_there_from_the_beginning() -> None:
+    for projection in PROJECTIONS:
+        file = ProjectionFile(projection, loading=True)
+        for change in projection.fold:
+            plan = file.ask(
+                lambda db, sql=change.statement: db.execute(
+                    f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?")
+                ).fetchall()
+            )
+            assert not [step for *_, step in plan if step.startswith("SCAN")], change.statement
+
+
 def test_a_fold_in_memory_equals_one_in_a_file(tmp_path: Path) -> None:
     memory, file = ProjectionFile(ROOMS), ProjectionFile(ROOMS, tmp_path / "rooms.sqlite")
     memory.take_in(A_ROOM, CREATED)

@@ -68,7 +68,8 @@ class ComparedProjections:
                 copy = sqlite3.connect(":memory:", check_same_thread=False)
                 live.backup(copy)
             created, sequence = copy.execute("SELECT log_created, sequence FROM position").fetchone()
-            self._compared[projection.name] = _Compared(copy, ProjectionFile(projection), sequence, created)
+            rebuilt = ProjectionFile(projection, loading=True)  # it is not asked, only compared
+            self._compared[projection.name] = _Compared(copy, rebuilt, sequence, created)
             self._created = created or self._created
         return notes
 
