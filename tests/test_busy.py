@@ -48,7 +48,7 @@ def inserted(commits: Sequence[Commit], at: int, place: int, data: Payload) -> l
     """Return a log in which one more event stands beside the one at a place, as if by the same writer."""
     told = list(commits)
     before = told[at].events
-    planted = msgspec.structs.replace(before[place], data=data, type=type(data).__name__)
+    planted = before[place].with_data(data)
     events = (*before[: place + 1], planted, *before[place + 1 :])
     told[at] = msgspec.structs.replace(told[at], events=events)
     return told

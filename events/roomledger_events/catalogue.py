@@ -1,15 +1,15 @@
 """The catalogue: every type of event by its name, and how a message of the log is read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import ModuleType
-from typing import Final
+from typing import Any, Final, Union
 
 import msgspec
 
 from roomledger_events import nodes, rooms, tasks, tokens, workers
-from roomledger_events.envelope import SPECVERSION, Commit, Event, Payload, Unreadable
+from roomledger_events.envelope import SPECVERSION, Commit, Event, Payload, Unreadable, class_of
 from roomledger_events.subjects import Boundary
 from roomledger_events.upcasting import upcast
 
@@ -25,6 +25,12 @@ def _types_in(modules: Iterable[ModuleType]) -> dict[str, type[Payload]]:
 
 CATALOGUE: Final = _types_in((tokens, workers, tasks, rooms, nodes))
 """Type name → class of the data."""
+
+
+class _Foreign(Event, frozen=True, kw_only=True):
+    """An event of a type or a version that is not known here, or with broken data."""
+
+    type: str
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -43,11 +49,12 @@ class _Wire(msgspec.Struct, gc=False):
     traceparent: str | None = None
 
 
-_commit_decoder: Final = msgspec.json.Decoder(list[_Wire])
+_known: Any = Union[tuple([class_of[cls] for cls in CATALOGUE.values()])]  # noqa: UP007  - of what is in a list
+_decode_known: Final[Callable[[bytes], tuple[Event, ...]]] = msgspec.json.Decoder(tuple[_known, ...]).decode
 _data_decoders: Final = {name: msgspec.json.Decoder(cls) for name, cls in CATALOGUE.items()}
 _versions: Final = {name: cls.dataversion for name, cls in CATALOGUE.items()}
-_loose_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_wire_decoder: Final = msgspec.json.Decoder(_Wire)
+_decode_loose: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_wire: Final = msgspec.json.Decoder(_Wire).decode
 _SHOWN: Final = 1000
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What JSON raises that is none, is not of the right shape, or is nested too deeply."""
@@ -59,12 +66,24 @@ def decode(sequence: int, boundary: Boundary, time: datetime, body: bytes) -> Co
     What cannot be read does not raise: the event keeps its place in the commit, with `Unreadable` data.
     """
     try:
-        wires = _commit_decoder.decode(body)
+        events = _decode_known(body)
     except _BROKEN:
-        events = tuple(_decode_loosely(sequence, time, body))
-    else:
-        events = tuple([_read(wire) for wire in wires])
+        events = tuple(_decode_one_by_one(sequence, time, body))
     return Commit(sequence, boundary, time, events)
+
+
+def decode_all(
+    sequences: Sequence[int],
+    boundaries: Sequence[Boundary],
+    times: Sequence[datetime],
+    bodies: Sequence[bytes],
+) -> list[Commit]:
+    """Read messages of the log, given in columns; see `decode`."""
+    try:
+        read = list(map(_decode_known, bodies))
+    except _BROKEN:
+        return list(map(decode, sequences, boundaries, times, bodies))
+    return list(map(Commit, sequences, boundaries, times, read))
 
 
 def _read(wire: _Wire) -> Event:
@@ -76,20 +95,22 @@ def _read(wire: _Wire) -> Event:
             data = _unreadable(str(error), wire.data)
     else:
         data = _read_other_version(wire)
-    return Event(
-        specversion=SPECVERSION,
-        id=wire.id,
-        type=name,
-        source=wire.source,
-        time=wire.time,
-        subject=wire.subject,
-        correlationid=wire.correlationid,
-        causationid=wire.causationid,
-        actor=wire.actor,
-        dataversion=wire.dataversion,
-        traceparent=wire.traceparent,
-        data=data,
-    )
+    envelope: dict[str, Any] = {
+        "specversion": SPECVERSION,
+        "id": wire.id,
+        "source": wire.source,
+        "time": wire.time,
+        "subject": wire.subject,
+        "correlationid": wire.correlationid,
+        "causationid": wire.causationid,
+        "actor": wire.actor,
+        "dataversion": wire.dataversion,
+        "traceparent": wire.traceparent,
+        "data": data,
+    }
+    if isinstance(data, Unreadable):
+        return _Foreign(type=name, **envelope)
+    return class_of[type(data)](**envelope)
 
 
 def _read_other_version(wire: _Wire) -> Payload:
@@ -108,16 +129,16 @@ def _read_other_version(wire: _Wire) -> Payload:
         return _unreadable(f"{wire.type} version {wire.dataversion}: {error}", wire.data)
 
 
-def _decode_loosely(sequence: int, time: datetime, body: bytes) -> Iterable[Event]:
-    """Read what can be read of a commit of which something is broken."""
+def _decode_one_by_one(sequence: int, time: datetime, body: bytes) -> Iterable[Event]:
+    """Read what can be read of a commit in which something is broken, or of another version."""
     try:
-        parts = [bytes(part) for part in _loose_decoder.decode(body)]
+        parts = [bytes(part) for part in _decode_loose(body)]
     except _BROKEN as error:
         yield _stand_in(sequence, 0, time, str(error), body)
         return
     for index, part in enumerate(parts):
         try:
-            yield _read(_wire_decoder.decode(part))
+            yield _read(_decode_wire(part))
         except _BROKEN as error:
             yield _stand_in(sequence, index, time, str(error), part)
 

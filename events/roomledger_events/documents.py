@@ -85,7 +85,10 @@ def _envelope() -> Document:
     del schema["$defs"]
     schema["properties"]["specversion"] = {"const": SPECVERSION}
     schema["properties"]["data"] = {"type": "object"}
-    schema["properties"]["type"]["enum"] = sorted(CATALOGUE)
+    what = _flat(inspect.getdoc(Event.type) or "")
+    type_ = {"type": "string", "description": what, "enum": sorted(CATALOGUE)}
+    schema["properties"] = {"type": type_, **schema["properties"]}
+    schema["required"] = ["type", *schema["required"]]
     schema["allOf"] = [
         {
             "if": {"properties": {"type": {"const": name}}},

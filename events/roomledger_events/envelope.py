@@ -8,7 +8,7 @@ a commit is the JSON batch format of the same specification.  ``correlationid``,
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final, NamedTuple, Self, overload
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, cast, overload
 
 import msgspec
 
@@ -51,7 +51,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     Attributes:
         id: A UUID of version 7.
-        type: The name of the data's class.
         source: Which process appended it, such as ``cluster-manager/m1``.
         time: When it was decided, UTC.
         subject: The id of the worker, task, participant, room, token or node that it is about.
@@ -64,7 +63,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     specversion: str
     id: str
-    type: str
     source: str
     time: datetime
     subject: str
@@ -75,9 +73,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     traceparent: str | None = None
     data: Payload
 
-    @classmethod
+    @property
+    def type(self) -> str:
+        """The name of the data's class."""
+        return type(self.data).__name__
+
+    @staticmethod
     def of(
-        cls,
         data: Payload,
         *,
         about: str,
@@ -88,13 +90,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         causation: str | None = None,
         actor: str,
         traceparent: str | None = None,
-    ) -> Self:
+    ) -> "Event":
         """Put data into its envelope."""
         kind = type(data)
-        return cls(
+        return class_of[kind](
             specversion=SPECVERSION,
             id=id,
-            type=kind.__name__,
             source=source,
             time=time,
             subject=about,
@@ -105,6 +106,46 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
             traceparent=traceparent,
             data=data,
         )
+
+    def with_data(self, data: Payload) -> "Event":
+        """Return the same event with other data, also of another type."""
+        envelope = {name: getattr(self, name) for name in Event.__struct_fields__}
+        kind = type(data)
+        return class_of[kind](**envelope | {"data": data, "dataversion": kind.dataversion})
+
+
+class _Classes(dict[type[Payload], type[Event]]):
+    """Makes the class of a type's events when it is asked for the first time.
+
+    With it an event is read and written in one pass: its ``type`` tells what the data are.
+    """
+
+    def __missing__(self, kind: type[Payload]) -> type[Event]:
+        name = kind.__name__
+        made = self[kind] = cast(
+            "type[Event]",
+            msgspec.defstruct(
+                f"{name}Event",
+                [
+                    ("specversion", Literal["1.0"]),
+                    ("dataversion", Literal[kind.dataversion]),
+                    ("data", kind),
+                ],
+                bases=(Event,),
+                namespace={"type": name},
+                frozen=True,
+                kw_only=True,
+                omit_defaults=True,
+                gc=False,
+                tag_field="type",
+                tag=name,
+            ),
+        )
+        return made
+
+
+class_of: Final = _Classes()
+"""Class of the data → class of the events with such data, which are decoded as nothing but this version."""
 
 
 _address: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{1,3})?\Z").match

@@ -35,10 +35,7 @@ def checked(commits: Sequence[Commit], *claims: Claim) -> tuple[list[Finding], d
 def with_more(log: PurposeLog, *data: Payload) -> list[Commit]:
     """Return a log with a crafted commit at its end, by the manager that decides."""
     last = log.commits[-1]
-    events = tuple(
-        msgspec.structs.replace(last.events[0], data=each, type=type(each).__name__, time=log.now)
-        for each in data
-    )
+    events = tuple(msgspec.structs.replace(last.events[0].with_data(each), time=log.now) for each in data)
     boundary = Boundary(data[0].kind, log.settings.purpose)
     return [*log.commits, Commit(last.sequence + 1, boundary, log.now, events)]
 
@@ -146,7 +143,7 @@ def test_what_another_than_the_manager_that_decides_says_is_named(log: PurposeLo
 def test_a_worker_of_two_purposes_is_named(log: PurposeLog) -> None:
     other = PurposeLog(PurposeSettings.default("audio")).commits
     joined = WorkerJoined(worker="w1", purpose="audio", info=log.state.workers["w1"].info)
-    event = msgspec.structs.replace(other[0].events[0], data=joined, type="WorkerJoined")
+    event = other[0].events[0].with_data(joined)
     commit = Commit(9, Boundary(Kind.SCHEDULER, "audio"), log.now, (event,))
     found, _ = checked([*log.commits, *other, commit])
     assert [each.message for each in found] == ["it joins audio and is one of sip"]

@@ -1,10 +1,11 @@
 import pytest
 
 from roomledger.event_store import reading
+from roomledger.event_store.delivery import Interrupted
 from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.lean import LeanConsumer
 from roomledger.event_store.line import is_possible
-from roomledger.event_store.pull import Interrupted, Message, PullConsumer
+from roomledger.event_store.pull import PullConsumer
 from roomledger.event_store.requests import Requests
 from roomledger_events.rooms import RoomDeleted
 from tests.event_store.logs import (
@@ -27,11 +28,24 @@ def lean_on(jetstream: LogInJetStream) -> LeanConsumer:
     return LeanConsumer(Requests(jetstream.connection, 0.5), "ROOMLEDGER", heartbeat_s=0.2, tidy=True)
 
 
-async def _all_by(consumer: LeanConsumer | PullConsumer, start: int = 1) -> list[Message]:
+async def _all_by(consumer: LeanConsumer | PullConsumer, start: int = 1) -> list[tuple[int, int, str, bytes]]:
     await consumer.open(["ledger.>"], start, within_s=1)
-    taken: list[Message] = []
+    taken: list[tuple[int, int, str, bytes]] = []
     while len(taken) < consumer.pending:
-        taken += await consumer.take()
+        delivery = await consumer.take()
+        assert delivery is not None
+        taken += zip(
+            delivery.sequences, delivery.nanoseconds, delivery.subjects, delivery.bodies, strict=True
+        )
+    await consumer.close()
+    return taken
+
+
+async def _sequences_by(consumer: LeanConsumer) -> list[int]:
+    await consumer.open([], 1, within_s=1)
+    taken: list[int] = []
+    while (delivery := await consumer.take()) is not None:
+        taken += delivery.sequences
     await consumer.close()
     return taken
 
@@ -55,18 +69,12 @@ async def test_it_takes_the_same_as_a_pull_consumer(jetstream: LogInJetStream) -
 
 async def test_it_starts_where_it_is_told_to(jetstream: LogInJetStream) -> None:
     await fill(jetstream.store, 5)
-    assert [message.sequence for message in await _all_by(lean_on(jetstream), 4)] == [4, 5]
+    assert [sequence for sequence, *_ in await _all_by(lean_on(jetstream), 4)] == [4, 5]
 
 
 async def test_at_the_end_of_the_log_nothing_more_is_taken(jetstream: LogInJetStream) -> None:
     await fill(jetstream.store, 2)
-    consumer = lean_on(jetstream)
-    await consumer.open([], 1, within_s=1)
-    taken = []
-    while messages := await consumer.take():
-        taken += messages
-    assert [message.sequence for message in taken] == [1, 2]
-    await consumer.close()
+    assert await _sequences_by(lean_on(jetstream)) == [1, 2]
 
 
 async def test_a_reader_that_takes_nothing_is_sent_no_more_than_a_window(jetstream: LogInJetStream) -> None:
@@ -76,11 +84,11 @@ async def test_a_reader_that_takes_nothing_is_sent_no_more_than_a_window(jetstre
     consumer = lean_on(jetstream)
     await consumer.open([], 1, within_s=1)
     await until(lambda: consumer._inbox.idle or bool(consumer._inbox.flow))
-    assert sum(len(body) for _, _, body in consumer._inbox.received) < 8_000_000
-    taken: list[Message] = []
-    while len(taken) < 40:
-        taken += await consumer.take()
-    assert [message.sequence for message in taken] == list(range(1, 41))
+    assert sum(map(len, consumer._inbox.bodies)) < 8_000_000
+    taken: list[int] = []
+    while (delivery := await consumer.take()) is not None:
+        taken += delivery.sequences
+    assert taken == list(range(1, 41))
     await consumer.close()
 
 
@@ -133,7 +141,7 @@ async def test_a_line_that_breaks_at_every_place_loses_and_doubles_nothing(jetst
 
     consumer._inbox.line.data_received = take_in_by_bytes  # type: ignore[method-assign]  # what asyncio calls
     taken = await _all_by(consumer)
-    assert [message.sequence for message in taken] == [1, 2, 3, 4, 5, 6, 7]
+    assert [sequence for sequence, *_ in taken] == [1, 2, 3, 4, 5, 6, 7]
     assert whole
 
 

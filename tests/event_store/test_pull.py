@@ -1,6 +1,7 @@
 import pytest
 
-from roomledger.event_store.pull import BATCH, Interrupted, PullConsumer
+from roomledger.event_store.delivery import Interrupted
+from roomledger.event_store.pull import BATCH, PullConsumer
 from roomledger.event_store.requests import Requests
 from tests.event_store.logs import LogInJetStream, fill
 
@@ -23,11 +24,13 @@ async def test_at_the_end_of_the_log_nothing_more_is_taken(jetstream: LogInJetSt
     await fill(jetstream.store, 3)
     consumer = consumer_on(jetstream, live=False)
     await consumer.open([], 1, within_s=1)
-    taken = []
-    while messages := await consumer.take():
-        taken += messages
-    assert [message.sequence for message in taken] == [1, 2, 3]
-    assert taken[-1].pending == 0
+    taken: list[int] = []
+    pending = None
+    while delivery := await consumer.take():
+        taken += delivery.sequences
+        pending = delivery.pending
+    assert taken == [1, 2, 3]
+    assert pending == 0
     await consumer.close()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomledger_events.catalogue import CATALOGUE, decode
+from roomledger_events.catalogue import CATALOGUE, decode, decode_all
 from roomledger_events.envelope import Commit, Event, Payload, Unreadable, encode
 from roomledger_events.nodes import NodeReady
 from roomledger_events.subjects import Boundary, Kind
@@ -77,6 +77,19 @@ def test_what_a_later_version_added_to_the_data_or_the_envelope_is_passed_over()
     assert event.data == NodeReady(node="n1")
 
 
+def test_where_the_type_stands_in_an_event_does_not_matter():
+    late = {name: value for name, value in item(1).items() if name != "type"} | {"type": "NodeReady"}
+    assert read_items(late) == read_items(item(1))
+
+
+@pytest.mark.parametrize("others", [[], [b"{"], [json.dumps([item(1, dataversion=2)]).encode()]], ids=repr)
+def test_messages_in_columns_are_read_as_they_are_one_by_one(others: list[bytes]):
+    bodies = [json.dumps([item(1), item(2)]).encode(), *others, json.dumps([item(3)]).encode()]
+    count = len(bodies)
+    columns = (range(count), [Boundary(Kind.NODES, f"w{number}") for number in range(count)], [NOW] * count)
+    assert decode_all(*columns, bodies) == list(map(decode, *columns, bodies))
+
+
 # -- What cannot be read
 
 
@@ -93,6 +106,11 @@ def test_a_newer_version_is_not_guessed_at():
     commit = read_items(item(1), item(2, dataversion=2))
     assert "version 2 is newer than 1" in reason_of(commit.events[1])
     assert commit.events[0].data == NodeReady(node="n1")
+
+
+def test_another_version_of_the_envelope_is_read_as_far_as_it_is_known():
+    event = read_items(item(1, specversion="1.1")).events[0]
+    assert (event.specversion, event.data) == ("1.0", NodeReady(node="n1"))
 
 
 def test_data_of_the_wrong_shape_are_unreadable():

@@ -16,6 +16,7 @@ from roomledger_events.envelope import (
     to_json,
 )
 from roomledger_events.nodes import NodeReady
+from roomledger_events.workers import WorkerDrainDeadlineReached
 from tests.support.event_samples import events
 
 NOW = datetime(2025, 1, 1, 12, 30, tzinfo=UTC)
@@ -37,6 +38,12 @@ def event(node: str = "n1", **changes: str) -> Event:
 
 
 # -- The envelope
+
+
+def test_an_event_with_other_data_is_of_their_type_and_differs_in_nothing_else():
+    other = event().with_data(WorkerDrainDeadlineReached(worker="w1", tasks_left=2))
+    assert (other.type, other.dataversion) == ("WorkerDrainDeadlineReached", 2)
+    assert other.with_data(event().data) == event()
 
 
 def test_an_event_is_written_as_a_cloud_event():

@@ -96,11 +96,7 @@ def tampered(
         for event in commit.events:
             changed = change(event.data) if times else None
             times -= changed is not None
-            events.append(
-                event
-                if changed is None
-                else msgspec.structs.replace(event, data=changed, type=type(changed).__name__)
-            )
+            events.append(event if changed is None else event.with_data(changed))
         told.append(msgspec.structs.replace(commit, events=tuple(events)))
     return told
 

@@ -342,7 +342,7 @@ class Simulation:
         worker = getattr(data, "worker", None)
         if worker is not None:
             self._touched.add(worker)
-        evolve(self._simulated, msgspec.structs.replace(event, data=data))
+        evolve(self._simulated, event.with_data(data))
 
     def _info(self, info: workers.WorkerInfo) -> workers.WorkerInfo:
         limit = self._changes.max_load

@@ -11,16 +11,16 @@ from typing import Final
 import msgspec
 
 from roomledger.event_store.connection import Connection
+from roomledger.event_store.delivery import Delivery, Interrupted
 from roomledger.event_store.layout import NANOSECONDS
 from roomledger.event_store.line import Line, LineBroken
-from roomledger.event_store.pull import INACTIVE_S, Interrupted, Message
+from roomledger.event_store.pull import INACTIVE_S
 from roomledger.event_store.requests import API, Requests
 from roomledger_events.identifiers import new_id
 
-WORTHWHILE: Final = 5_000
+WORTHWHILE: Final = 1_000
 """From so many messages on it is worth a connection of its own."""
 
-_SHORT: Final = 9
 _STATUS: Final = b"NATS/1.0 "
 _STALLED: Final = b"Nats-Consumer-Stalled: "
 _encode: Final = msgspec.json.Encoder().encode
@@ -91,8 +91,8 @@ class LeanConsumer:
         )
         self.pending = made["num_pending"]
 
-    async def take(self) -> list[Message]:
-        """Return the next messages in order, waiting for them; none at the end of the log.
+    async def take(self) -> Delivery | None:
+        """Return the next messages in order, waiting for them; None at the end of the log.
 
         Raises:
             Interrupted: Something is missing or nothing comes any more.
@@ -101,7 +101,7 @@ class LeanConsumer:
         # What was taken before has been worked on by now: the server may send as much again.
         for subject in self._to_answer:
             inbox.line.publish(subject)
-        while not inbox.received:
+        while not inbox.bodies:
             if inbox.fault:
                 raise Interrupted(inbox.fault)
             inbox.something.clear()
@@ -110,13 +110,12 @@ class LeanConsumer:
                     await inbox.something.wait()
             except TimeoutError:
                 raise Interrupted("nothing was heard any more") from None
-            if not inbox.received:
+            if not inbox.bodies:
                 self._answer()
                 if inbox.idle and await self._is_at_end():
-                    return []
-        received, inbox.received = inbox.received, []
+                    return None
         self._to_answer, inbox.flow = inbox.flow, []
-        return self._read(received)
+        return self._read(*inbox.emptied())
 
     async def close(self) -> None:
         """Close the connection and remove the consumer; it goes by itself where that does not succeed."""
@@ -136,24 +135,14 @@ class LeanConsumer:
             self._inbox.line.publish(subject)
         self._inbox.flow = []
 
-    def _read(self, received: list[tuple[bytes, bytes, bytes]]) -> list[Message]:
-        messages = []
-        for subject, reply, body in received:
-            parts = reply.split(b".")
-            first = 5 if len(parts) == _SHORT else 7
-            number = int(parts[first + 1])
-            if number != self._last + 1:
-                self._inbox.fault = f"message {self._last + 1} of the consumer is missing"
-                break
-            self._last = number
-            messages.append(
-                Message(
-                    int(parts[first]), int(parts[first + 2]), int(parts[first + 3]), subject.decode(), body
-                )
-            )
-        if not messages:
-            raise Interrupted(self._inbox.fault)
-        return messages
+    def _read(self, replies: list[bytes], subjects: list[bytes], bodies: list[bytes]) -> Delivery:
+        delivery = Delivery.numbered(_texts(replies), _texts(subjects), bodies, self._last)
+        self._last += len(delivery)
+        if len(delivery) < len(bodies):
+            self._inbox.fault = f"message {self._last + 1} of the consumer is missing"
+            if not delivery:
+                raise Interrupted(self._inbox.fault)
+        return delivery
 
 
 class _Inbox:
@@ -162,7 +151,9 @@ class _Inbox:
     Attributes:
         subject: What the consumer delivers to.
         line: By which it comes.
-        received: Subject, reply subject and body of each message, in order.
+        replies: The reply subject of each message, in order.
+        subjects: The subject of each message.
+        bodies: The body of each message.
         flow: Where the server waits for a sign that we have come so far.
         idle: Whether the server has said that it has nothing to send.
         fault: Why nothing comes any more; empty while all is well.
@@ -172,7 +163,9 @@ class _Inbox:
     def __init__(self, subject: bytes) -> None:
         self.subject = subject
         self.line = Line(self._take, self._fail, self._fail)
-        self.received: list[tuple[bytes, bytes, bytes]] = []
+        self.replies: list[bytes] = []
+        self.subjects: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.flow: list[bytes] = []
         self.idle = False
         self.fault = ""
@@ -189,10 +182,21 @@ class _Inbox:
         except (LineBroken, TimeoutError) as error:
             raise Interrupted(str(error) or "no answer") from error
 
+    def emptied(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Return the reply subjects, the subjects and the bodies that are there, and keep them no longer."""
+        taken = self.replies, self.subjects, self.bodies
+        self.replies, self.subjects, self.bodies = [], [], []
+        return taken
+
     def _take(self, subject: bytes, reply: bytes, header: bytes, body: bytes) -> None:
         if subject != self.subject:
-            self.received.append((subject, reply, body))
-        elif header.startswith(_STATUS + b"100"):
+            if not self.bodies:
+                self.something.set()
+            self.replies.append(reply)
+            self.subjects.append(subject)
+            self.bodies.append(body)
+            return
+        if header.startswith(_STATUS + b"100"):
             stalled = header.partition(_STALLED)[2].partition(b"\r\n")[0]
             if stalled:
                 self.flow.append(stalled)
@@ -207,3 +211,7 @@ class _Inbox:
     def _fail(self, fault: str) -> None:
         self.fault = self.fault or fault
         self.something.set()
+
+
+def _texts(words: list[bytes]) -> list[str]:
+    return b" ".join(words).decode().split(" ")

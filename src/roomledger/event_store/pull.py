@@ -9,13 +9,14 @@ new consumer is made, from the last sequence on.
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from roomledger.event_store.delivery import Delivery, Interrupted
 from roomledger.event_store.layout import NANOSECONDS
 from roomledger.event_store.requests import API, Requests
 from roomledger_events.identifiers import new_id
@@ -30,40 +31,9 @@ INACTIVE_S: Final = 30
 """A consumer that nobody reads by any more is removed by the server after so many seconds."""
 
 _EXPIRES_S: Final = 60
-_SHORT: Final = 9
 _HEARTBEAT, _NO_MESSAGES, _TIMED_OUT = "100", "404", "408"
 _REQUEST_IS_OVER: Final = frozenset({"Message Size Exceeds MaxBytes", "Batch Completed"})
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class Message(NamedTuple):
-    """One message of the log as it is delivered.
-
-    Attributes:
-        sequence: Its sequence in the log.
-        nanoseconds: When the log stored it, since the epoch.
-        pending: How many more there are now that match.
-        subject: What it was appended to.
-        body: The commit.
-    """
-
-    sequence: int
-    nanoseconds: int
-    pending: int
-    subject: str
-    body: bytes
-
-
-class Interrupted(Exception):
-    """Reading cannot go on like this; from the last sequence on it can, by another consumer.
-
-    Attributes:
-        reason: What happened.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
 
 
 class PullConsumer:
@@ -143,8 +113,8 @@ class PullConsumer:
         )
         self.pending = made["num_pending"]
 
-    async def take(self) -> list[Message]:
-        """Return the next messages in order, waiting for them; none at the end of the log, unless live.
+    async def take(self) -> Delivery | None:
+        """Return the next messages in order, waiting for them; None at the end of the log, unless live.
 
         Raises:
             Interrupted: Something is missing or nothing comes any more.
@@ -153,7 +123,7 @@ class PullConsumer:
             if self._interruption is not None:
                 raise Interrupted(self._interruption)
             if self._exhausted:
-                return []
+                return None
             if self._outstanding == 0:
                 await self._ask_for_more()
             self._something.clear()
@@ -215,26 +185,16 @@ class PullConsumer:
         self._interruption = "the connection was lost"
         self._something.set()
 
-    def _read(self, received: list[Msg]) -> list[Message]:
-        messages = []
-        for message in received:
-            parts = message.reply.split(".")
-            # $JS.ACK.<stream>.<consumer>.<n>.<sequence>.<number>.<time>.<pending>, or with domain and account
-            first = 5 if len(parts) == _SHORT else 7
-            number = int(parts[first + 1])
-            if number != self._last + 1:
-                self._interruption = f"message {self._last + 1} of the consumer is missing"
-                break
-            self._last = number
-            messages.append(
-                Message(
-                    int(parts[first]),
-                    int(parts[first + 2]),
-                    int(parts[first + 3]),
-                    message.subject,
-                    message.data,
-                )
-            )
-        if not messages:
-            raise Interrupted(self._interruption or "")
-        return messages
+    def _read(self, received: list[Msg]) -> Delivery:
+        delivery = Delivery.numbered(
+            [message.reply for message in received],
+            [message.subject for message in received],
+            [message.data for message in received],
+            self._last,
+        )
+        self._last += len(delivery)
+        if len(delivery) < len(received):
+            self._interruption = f"message {self._last + 1} of the consumer is missing"
+            if not delivery:
+                raise Interrupted(self._interruption)
+        return delivery

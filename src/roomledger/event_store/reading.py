@@ -2,21 +2,22 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
 
 from roomledger.event_store.connection import Connection
+from roomledger.event_store.delivery import Delivery, Interrupted
 from roomledger.event_store.errors import LogReplaced, LogUnavailable
 from roomledger.event_store.layout import Layout
 from roomledger.event_store.lean import WORTHWHILE, LeanConsumer
 from roomledger.event_store.line import is_possible
-from roomledger.event_store.pull import Interrupted, Message, PullConsumer
+from roomledger.event_store.pull import PullConsumer
 from roomledger.event_store.requests import (
     API,
     NO_MESSAGE_FOUND,
@@ -26,7 +27,7 @@ from roomledger.event_store.requests import (
     Requests,
 )
 from roomledger.event_store.store import Bookmark, Filter, Head, check, without_overlaps
-from roomledger_events.catalogue import decode
+from roomledger_events.catalogue import decode, decode_all
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import Boundary, NotASubject
 
@@ -35,10 +36,12 @@ log = structlog.get_logger(__name__)
 SUBJECTS_KEPT: Final = 64 * 1024
 """How many subjects are remembered with their boundaries."""
 
+STRETCH: Final = 256
+"""As many commits are decoded at once; whoever reads may pause in between."""
+
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
-Read = TypeVar("Read")
 
 
 class Patience(NamedTuple):
@@ -63,6 +66,13 @@ class _Place:
         self.until = until
         self.taken: Commit | None = None
         self.lean = True
+
+
+class _Stretch(NamedTuple):
+    """Commits that have come together, and their bodies."""
+
+    commits: list[Commit]
+    bodies: list[bytes]
 
 
 class _Outage:
@@ -123,17 +133,20 @@ class JetStreamLog:
         """Yield the commits that are there; see `EventStore.read`."""
         if start == until and not only:
             return self._single(start)
-        return self._commits(only, max(start, 1), until, _commit_alone, live=False)
+        return self._commits(only, start, until, live=False)
 
-    def stored(
+    async def stored(
         self, only: Filter = (), *, start: int = 1, until: int | None = None
     ) -> AsyncGenerator[tuple[Commit, bytes]]:
         """Yield the commits that are there with their bodies; see `StoredLog.stored`."""
-        return self._commits(only, max(start, 1), until, _with_body, live=False)
+        async with aclosing(self._stretches(only, start, until, live=False)) as stretches:
+            async for stretch in stretches:
+                for commit_and_body in zip(*stretch, strict=True):
+                    yield commit_and_body
 
     def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
         """Yield the commits from a sequence on and those to come; see `EventStore.follow`."""
-        return self._commits(only, max(start, 1), None, _commit_alone, live=True)
+        return self._commits(only, start, None, live=True)
 
     async def position(self) -> Head:
         """Return where the log stands now; see `EventStore.position`."""
@@ -154,36 +167,38 @@ class JetStreamLog:
             yield commit
 
     async def _commits(
-        self,
-        only: Filter,
-        start: int,
-        until: int | None,
-        shown: Callable[[Commit, Message], Read],
-        *,
-        live: bool,
-    ) -> AsyncGenerator[Read]:
+        self, only: Filter, start: int, until: int | None, *, live: bool
+    ) -> AsyncGenerator[Commit]:
+        async with aclosing(self._stretches(only, start, until, live=live)) as stretches:
+            async for stretch in stretches:
+                for commit in stretch.commits:
+                    yield commit
+
+    async def _stretches(
+        self, only: Filter, start: int, until: int | None, *, live: bool
+    ) -> AsyncGenerator["_Stretch"]:
         patterns = [self.layout.subjects.pattern(boundary) for boundary in without_overlaps(only)]
-        place = _Place(start, until)
+        place = _Place(max(start, 1), until)
         outage = _Outage(self._connection, None if live else self._patience.limit_s)
         while True:
             try:
-                async with aclosing(self._batches(patterns, place, live=live)) as batches:
-                    async for messages in batches:
-                        for message in messages:
-                            place.start = message.sequence + 1
-                            commit = self._commit(message)
-                            if commit is not None:
-                                place.taken = commit
-                                yield shown(commit, message)
+                async with aclosing(self._deliveries(patterns, place, live=live)) as deliveries:
+                    async for delivery in deliveries:
+                        for part in delivery.parts(STRETCH):
+                            place.start = part.sequences[-1] + 1
+                            stretch = self._read(part)
+                            if stretch.commits:
+                                place.taken = stretch.commits[-1]
+                                yield stretch
                         outage.is_over()
             except (Interrupted, ApiError, LogUnavailable) as error:
                 await outage.wait(f"reading {self.layout.name} from {place.start} on ({error})")
             else:
                 return
 
-    async def _batches(
+    async def _deliveries(
         self, patterns: list[str], place: "_Place", *, live: bool
-    ) -> AsyncGenerator[list[Message]]:
+    ) -> AsyncGenerator[Delivery]:
         """Yield what one consumer delivers, up to the end of what is to be read.
 
         Raises:
@@ -212,12 +227,13 @@ class JetStreamLog:
                 consumer = self._lean()
                 place.lean = False  # only once: if it does not get through, the other one does
                 await consumer.open(patterns, place.start, within_s=within_s)
-            while messages := await consumer.take():
-                if place.until is not None and messages[-1].sequence >= place.until:
-                    yield [message for message in messages if message.sequence <= place.until]
+            while (delivery := await consumer.take()) is not None:
+                if place.until is not None and delivery.sequences[-1] >= place.until:
+                    if wanted := delivery.until(place.until):
+                        yield wanted
                     return
-                yield messages
-                if messages[-1].pending == 0 and not live:
+                yield delivery
+                if delivery.pending == 0 and not live:
                     return
         finally:
             await consumer.close()
@@ -232,13 +248,14 @@ class JetStreamLog:
         heartbeat_s = self._patience.heartbeat_s
         return LeanConsumer(self._requests, self.layout.name, heartbeat_s=heartbeat_s, tidy=self._tidy)
 
-    def _commit(self, message: Message) -> Commit | None:
-        boundary = self._boundary(message.subject)
-        if boundary is None:
-            return None
+    def _read(self, delivery: Delivery) -> "_Stretch":
+        boundaries = list(map(self._boundary, delivery.subjects))
+        known = [boundary for boundary in boundaries if boundary is not None]
+        if len(known) < len(boundaries):
+            delivery = delivery.only([place for place, each in enumerate(boundaries) if each is not None])
         # Exact: a double tells the microseconds of the next two centuries apart.
-        time = datetime.fromtimestamp(message.nanoseconds // 1000 / 1e6, UTC)
-        return decode(message.sequence, boundary, time, message.body)
+        times = [datetime.fromtimestamp(stored // 1000 / 1e6, UTC) for stored in delivery.nanoseconds]
+        return _Stretch(decode_all(delivery.sequences, known, times, delivery.bodies), delivery.bodies)
 
     async def _get(self, query: dict[str, Any]) -> Commit | None:
         """Return one commit, asked of the stream's leader; None where there is none.
@@ -272,11 +289,3 @@ class JetStreamLog:
         except NotASubject as error:
             log.warning("a message is passed over", log=self.layout.name, reason=str(error))
             return None
-
-
-def _commit_alone(commit: Commit, _message: Message) -> Commit:
-    return commit
-
-
-def _with_body(commit: Commit, message: Message) -> tuple[Commit, bytes]:
-    return commit, message.body

@@ -1,0 +1,93 @@
+"""What a consumer delivers: messages in columns, so that a long log is read without an object for each."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+_SHORT: Final = 9
+_LONG: Final = 11
+
+
+class Interrupted(Exception):
+    """Reading cannot go on like this; from the last sequence on it can, by another consumer.
+
+    Attributes:
+        reason: What happened.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Messages of the log, in order; the lists have an entry for each of them.
+
+    Attributes:
+        sequences: Their sequences in the log.
+        nanoseconds: When the log stored them, since the epoch.
+        subjects: What they were appended to.
+        bodies: The commits.
+        pending: How many more there were that match when the last one was sent.
+    """
+
+    sequences: list[int]
+    nanoseconds: list[int]
+    subjects: list[str]
+    bodies: list[bytes]
+    pending: int
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @classmethod
+    def numbered(cls, replies: Sequence[str], subjects: list[str], bodies: list[bytes], after: int) -> Self:
+        """Return messages with what their reply subjects tell, up to the first place where one is missing.
+
+        Args:
+            replies: ``$JS.ACK.<stream>.<consumer>.<n>.<sequence>.<number>.<time>.<pending>``, or with a
+                domain and an account before the stream and perhaps something behind (ADR-15).
+            subjects: What the messages were appended to.
+            bodies: Their bodies.
+            after: The number that the consumer gave the message before them, 0 for none.
+
+        Raises:
+            Interrupted: They have no such reply subjects.
+        """
+        parts = ".".join(replies).split(".")
+        width = replies[0].count(".") + 1
+        if len(parts) != width * len(replies) or (width != _SHORT and width < _LONG):
+            raise Interrupted(f"{replies[0]!r} does not number a message")
+        first = 5 if width == _SHORT else 7
+        numbers = list(map(int, parts[first + 1 :: width]))
+        count = len(numbers)
+        if numbers != list(range(after + 1, after + 1 + count)):
+            count = next(place for place, number in enumerate(numbers) if number != after + 1 + place)
+        return cls(
+            list(map(int, parts[first : count * width : width])),
+            list(map(int, parts[first + 2 : count * width : width])),
+            subjects[:count],
+            bodies[:count],
+            int(parts[(count - 1) * width + first + 3]),
+        )
+
+    def only(self, places: Sequence[int]) -> "Delivery":
+        """Return the messages that stand at some places, in order."""
+        return Delivery(
+            [self.sequences[place] for place in places],
+            [self.nanoseconds[place] for place in places],
+            [self.subjects[place] for place in places],
+            [self.bodies[place] for place in places],
+            self.pending,
+        )
+
+    def until(self, sequence: int) -> "Delivery":
+        """Return the messages up to and with a sequence."""
+        return self.only(range(bisect_right(self.sequences, sequence)))
+
+    def parts(self, most: int) -> Iterator["Delivery"]:
+        """Yield all of it in parts of at most so many messages."""
+        for begin in range(0, len(self), most):
+            yield self.only(range(begin, min(begin + most, len(self))))
