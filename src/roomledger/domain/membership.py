@@ -218,14 +218,14 @@ def draining(state: SchedulerState, _event: Event, data: WorkerDraining) -> None
     if worker := state.workers.get(data.worker):
         worker.draining = True
         worker.drain_until = data.deadline
-        state.set_due(worker, data.deadline)
+        state.deadlines.move(worker, data.deadline)
         state.candidates.settle(worker)
 
 
 def drain_deadline_reached(state: SchedulerState, _event: Event, data: WorkerDrainDeadlineReached) -> None:
     """Take in that the deadline has passed."""
     if worker := state.workers.get(data.worker):
-        state.set_due(worker, None)
+        state.deadlines.move(worker, None)
 
 
 def undrained(state: SchedulerState, _event: Event, data: WorkerUndrained) -> None:
@@ -233,7 +233,7 @@ def undrained(state: SchedulerState, _event: Event, data: WorkerUndrained) -> No
     if worker := state.workers.get(data.worker):
         worker.draining = False
         worker.drain_until = None
-        state.set_due(worker, None)
+        state.deadlines.move(worker, None)
         state.candidates.settle(worker)
 
 

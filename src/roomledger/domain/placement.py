@@ -31,7 +31,7 @@ from roomledger.domain.membership import (
 )
 from roomledger.domain.pools import ONE
 from roomledger.domain.scheduler_state import MAX_REFUSALS, REFUSAL_PAUSE, SchedulerState
-from roomledger.domain.task import Phase, Task
+from roomledger.domain.task import LAID_DOWN, RESERVED, RUNNING, Task
 from roomledger.domain.worker import Worker
 from roomledger_events.envelope import Event
 from roomledger_events.tasks import (
@@ -148,15 +148,12 @@ def reserved(state: SchedulerState, event: Event, data: WorkerReserved) -> None:
         return
     task = state.tasks.get(data.task)
     if task is None:
-        task = Task(
-            data.task, worker.id, Phase.RESERVED, data.reserve_ms, data.expires_at, event.correlationid
-        )
-        state.tasks[task.id] = worker.tasks[task.id] = task
-        state.deadlines.enter(task)
+        task = Task(data.task, worker.id, RESERVED, data.reserve_ms, None, event.correlationid)
+        state.add(task, worker)
     else:
         task.reserve_ms = data.reserve_ms
         task.correlation = event.correlationid
-        state.hold(task, worker, Phase.RESERVED, data.expires_at)
+    state.hold(task, worker, RESERVED, data.expires_at)
     state.candidates.remember(data.preference, worker, data.basis.load)
     if state.task_load:
         worker.effective += state.task_load
@@ -172,8 +169,8 @@ def extended(state: SchedulerState, _event: Event, data: ReservationExtended) ->
         return
     task.reserve_ms = data.reserve_ms
     if not task.running:
-        task.phase = Phase.RESERVED
-        state.set_due(task, data.expires_at)
+        task.phase = RESERVED
+        state.deadlines.move(task, data.expires_at)
 
 
 def freed(
@@ -192,13 +189,18 @@ def picked_up(state: SchedulerState, event: Event, data: TaskPickedUp) -> None:
     worker = state.workers.get(data.worker)
     if worker is None:
         return
-    task = _task(state, data.task, worker, state.settings.reserve_ms, event.correlationid)
-    worker.claims.pop(data.task, None)
-    worker.taken.pop(data.task, None)
-    before = state.workers.get(task.worker)
-    if before is not None and before is not worker and task.running:
+    if worker.claims:
+        worker.claims.pop(data.task, None)
+    if worker.taken:
+        worker.taken.pop(data.task, None)
+    task = state.tasks.get(data.task)
+    if task is None:
+        task = Task(data.task, worker.id, RUNNING, state.settings.reserve_ms, None, event.correlationid)
+        state.add(task, worker)
+        return
+    if task.worker != worker.id and task.running and (before := state.workers.get(task.worker)):
         _take(before, data.task, event.time)
-    state.hold(task, worker, Phase.RUNNING, None)
+    state.hold(task, worker, RUNNING, None)
 
 
 def _take(worker: Worker, task: str, now: datetime) -> None:
@@ -214,7 +216,7 @@ def laid_down(state: SchedulerState, _event: Event, data: TaskLaidDown) -> None:
     """Hold a task for the worker that ran it."""
     task, worker = state.tasks.get(data.task), state.workers.get(data.worker)
     if task is not None and worker is not None:
-        state.hold(task, worker, Phase.LAID_DOWN, data.expires_at)
+        state.hold(task, worker, LAID_DOWN, data.expires_at)
 
 
 def refused(state: SchedulerState, event: Event, data: SchedulingRefused) -> None:
@@ -224,10 +226,6 @@ def refused(state: SchedulerState, event: Event, data: SchedulingRefused) -> Non
     refusals.move_to_end((data.task, data.reason))
     while len(refusals) > MAX_REFUSALS or next(iter(refusals.values())) <= event.time - REFUSAL_PAUSE:
         refusals.popitem(last=False)
-
-
-def _task(state: SchedulerState, task: str, worker: Worker, reserve_ms: int, correlation: str) -> Task:
-    return state.tasks.get(task) or Task(task, worker.id, Phase.RESERVED, reserve_ms, None, correlation)
 
 
 # Decisions -----------------------------------------------------------------------------------------------
@@ -329,7 +327,7 @@ def lay_down(state: SchedulerState, command: LayDownTask, context: Context) -> D
     """
     worker = state.worker(command.worker)
     task = worker.tasks.get(command.task)
-    if task is None or task.phase is Phase.LAID_DOWN:
+    if task is None or task.phase is LAID_DOWN:
         return Decision(answer=Done())
     if not task.running:
         return Decision((_cancel(task),), Done())

@@ -146,9 +146,14 @@ def thaw(snapshot: SchedulerSnapshot) -> SchedulerState | None:
         _restore_worker(state, worker_row)
     for task_row in snapshot.tasks:
         task = Task(
-            task_row.id, task_row.worker, task_row.phase, task_row.reserve_ms, None, task_row.correlation
+            task_row.id,
+            task_row.worker,
+            task_row.phase,
+            task_row.reserve_ms,
+            task_row.due,
+            task_row.correlation,
         )
-        state.hold(task, state.workers[task.worker], task_row.phase, task_row.due)
+        state.add(task, state.workers[task.worker])
     state.lost = OrderedDict(snapshot.lost)
     state.claimed = sum(len(tasks) for tasks in state.lost.values())
     state.refusals = OrderedDict(((task, reason), time) for task, reason, time in snapshot.refusals)
@@ -185,12 +190,12 @@ def _restore_worker(state: SchedulerState, row: WorkerRow) -> None:
         recent=row.recent,
         draining=row.draining,
         drain_until=row.drain_until,
+        due=row.due,
         claims=row.claims,
         taken=row.taken,
     )
     state.workers[worker.id] = worker
     state.candidates.join(worker)
-    state.set_due(worker, row.due)
 
 
 def _plain(about: PreferenceClass) -> PlainClass:

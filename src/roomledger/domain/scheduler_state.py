@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from roomledger.domain.candidates import Candidates
@@ -55,9 +56,10 @@ class SchedulerState:
     lost: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
     claimed: int = 0
     refusals: OrderedDict[tuple[str, str], datetime] = field(default_factory=OrderedDict)
-    deadlines: Deadlines[Task | Worker] = field(default_factory=Deadlines, compare=False)
+    deadlines: Deadlines[Task | Worker] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        self.deadlines = Deadlines(lambda: chain(self.tasks.values(), self.workers.values()))
         self.task_load = millionths(self.settings.task_load)
         self.report_delay = timedelta(milliseconds=self.settings.report_delay_ms)
 
@@ -83,33 +85,30 @@ class SchedulerState:
             raise Refusal(Code.NO_SUCH_WORKER, f"no worker {worker[:64]!r} is known here")
         return known
 
+    def add(self, task: Task, worker: Worker) -> None:
+        """Take in a task that was not known, which a worker has."""
+        self.tasks[task.id] = worker.tasks[task.id] = task
+
     def hold(self, task: Task, worker: Worker, phase: Phase, due: datetime | None) -> None:
-        """Give a task to a worker, new or taken from another one."""
+        """Give a known task to a worker, to the one that it has or to another one."""
         if task.worker != worker.id:
             self._part(task)
             task.worker = worker.id
-        self.tasks[task.id] = worker.tasks[task.id] = task
+            worker.tasks[task.id] = task
         task.phase = phase
-        self.set_due(task, due)
+        self.deadlines.move(task, due)
 
     def free(self, task: Task) -> None:
         """Forget a task."""
         self._part(task)
         del self.tasks[task.id]
-        self.set_due(task, None)
-
-    def set_due(self, item: Task | Worker, due: datetime | None) -> None:
-        """Change a deadline."""
-        if item.due != due:
-            self.deadlines.forget(item)
-            item.due = due
-            self.deadlines.enter(item)
+        self.deadlines.move(task, None)
 
     def remove(self, worker: Worker) -> None:
         """Forget a worker and all that it held."""
         for task in list(worker.tasks.values()):
             self.free(task)
-        self.set_due(worker, None)
+        self.deadlines.move(worker, None)
         self.candidates.leave(worker)
         del self.workers[worker.id]
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,12 @@ class Phase(IntEnum):
     LAID_DOWN = 2
     """Held for the worker that ran it, so that it can come back: a reservation like any other, except that
     the worker cannot give it up by laying it down once more."""
+
+
+RESERVED: Final = Phase.RESERVED
+RUNNING: Final = Phase.RUNNING
+LAID_DOWN: Final = Phase.LAID_DOWN
+# To look a member up in its class takes ten times as long.
 
 
 class Task(msgspec.Struct, gc=False):
@@ -38,4 +45,4 @@ class Task(msgspec.Struct, gc=False):
     @property
     def running(self) -> bool:
         """Whether its worker runs it."""
-        return self.phase is Phase.RUNNING
+        return self.phase is RUNNING
