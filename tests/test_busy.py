@@ -13,6 +13,7 @@ from benchmarks.crowd import Sizes
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.event_store.file_log import FileLog
 from roomledger.runtime.explaining import explained
+from roomledger.runtime.token_explaining import token_explained
 from roomledger.runtime.verifying import Report, verified
 from roomledger_events.envelope import Commit, Payload
 from roomledger_events.rooms import ParticipantJoined, RoomChanged, RoomCreated
@@ -86,7 +87,9 @@ async def test_a_busy_log_is_clean(log: list[Commit], tmp_path: Path) -> None:
     assert (await report_of(tmp_path / "log", log)).findings == []
 
 
-async def test_a_task_with_two_workers_is_named(log: list[Commit], tmp_path: Path) -> None:
+async def test_a_task_with_two_workers_is_named_by_verify_and_by_explain(
+    log: list[Commit], tmp_path: Path
+) -> None:
     at, place = first(log, lambda data: isinstance(data, WorkerReserved))
     data = log[at].events[place].data
     assert isinstance(data, WorkerReserved)
@@ -102,6 +105,10 @@ async def test_a_task_with_two_workers_is_named(log: list[Commit], tmp_path: Pat
     report = await report_of(tmp_path / "log", planted)
     message = f"it is given to {other} while {data.worker} has it: two workers at once"
     assert message in [finding.message for finding in report.findings if finding.about == data.task]
+    file = FileLog.open(tmp_path / "log")
+    told = await explained(file, PurposeSettings.default(name), data.task)
+    file.close()
+    assert message in [finding.message for finding in told.findings]
 
 
 async def test_a_tampered_winner_is_named_by_verify_and_by_explain(log: list[Commit], tmp_path: Path) -> None:
@@ -132,7 +139,9 @@ async def test_a_tampered_winner_is_named_by_verify_and_by_explain(log: list[Com
     assert (told.agrees, told.worker, told.computed) == (False, wrong, right.worker)
 
 
-async def test_a_participant_over_the_limit_is_named(log: list[Commit], tmp_path: Path) -> None:
+async def test_a_participant_over_the_limit_is_named_by_verify_and_by_explain(
+    log: list[Commit], tmp_path: Path
+) -> None:
     at, place = first(log, lambda data: isinstance(data, ParticipantJoined))
     data = log[at].events[place].data
     assert isinstance(data, ParticipantJoined)
@@ -148,7 +157,15 @@ async def test_a_participant_over_the_limit_is_named(log: list[Commit], tmp_path
     twice = inserted(log, at, place, msgspec.structs.replace(data, participant="one-too-many"))
     report = await report_of(tmp_path / "log", inserted(twice, at, place, changed))
     named = [finding.message for finding in report.findings if finding.about == "one-too-many"]
-    assert f"is number 2 in the room {name}, whose limit is 1" in named
+    message = f"is number 2 in the room {name}, whose limit is 1"
+    assert message in named
+    file = FileLog.open(tmp_path / "log")
+    settings = PurposeSettings.default("portal"), PurposeSettings.default("conference")
+    told = await token_explained(file, *settings, data.token)
+    file.close()
+    assert {message, f"one-too-many joined with the token that {data.participant} had used up"} <= {
+        finding.message for finding in told.wrong
+    }
 
 
 @pytest.mark.chaos

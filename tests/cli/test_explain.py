@@ -13,6 +13,7 @@ from roomledger.domain.placement import LayDownTask, Schedule
 from roomledger.domain.purpose import PurposeSettings
 from roomledger_events.envelope import Commit, Payload
 from roomledger_events.tasks import WorkerReserved
+from tests.support.commits import ROOM, TOKENS, created, issued, joined, log_of
 from tests.support.decided import PurposeLog, tampered, without_reports
 from tests.support.exported import exported
 from tests.support.serving import run, serving
@@ -110,3 +111,25 @@ async def test_what_is_known_of_a_decision_whose_load_reports_have_expired_is_sa
     assert result.exit_code == 0
     assert "The load reports of 2 workers have expired" in result.output
     assert "(0.300) of 0.9" in result.output
+
+
+async def test_what_cannot_be_of_a_task_is_said_loudly(tmp_path: Path) -> None:
+    def twice(data: Payload) -> Payload | None:
+        again = isinstance(data, WorkerReserved) and data.task == "t2"
+        return msgspec.structs.replace(data, task="t1", worker="w2") if again else None
+
+    log = PurposeLog(PurposeSettings("sip", "least-used")).workers("w1", "w2")
+    planted = tampered(log.do(Schedule("t1")).do(Schedule("t2")).commits, twice)
+    result = await explained(tmp_path, planted, "task", "sip", "t1")
+    assert result.exit_code == 1
+    assert "THE LOG SAYS WHAT CANNOT BE" in result.output
+    assert "7.0 t1: it is given to w2 while w1 has it: two workers at once" in result.output
+
+
+async def test_what_cannot_be_of_a_token_is_said_loudly(tmp_path: Path) -> None:
+    commits = log_of((ROOM, created()), (TOKENS, issued("t1")), (ROOM, joined("p1")), (ROOM, joined("p2")))
+    result = await explained(tmp_path, commits, "token", "t1")
+    assert result.exit_code == 1
+    assert "4.0 t1: p2 joined with the token that p1 had used up" in result.output
+    told = json.loads((await explained(tmp_path, commits, "token", "t1", "--json")).output)
+    assert "t1" in {each["about"] for each in told["findings"]}

@@ -1,11 +1,21 @@
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
 import pytest
 
 from roomledger.domain.errors import Code, Refusal
+from roomledger.domain.explanation import Explanation
+from roomledger.domain.membership import ReportLoad
+from roomledger.domain.placement import Schedule
 from roomledger.domain.purpose import PurposeSettings, StrategyName
+from roomledger.event_store.memory import MemoryStore
 from roomledger.runtime.explaining import explained
-from roomledger_events.tasks import Preference
+from roomledger_events.envelope import Commit, Payload, encode
+from roomledger_events.tasks import Preference, WorkerReserved
 from roomledger_events.workers import Capacity, WorkerInfo
 from tests.support.cluster import TestCluster
+from tests.support.decided import PurposeLog, tampered
 
 INFO = WorkerInfo(ip="127.0.0.1", max_load=0.9)
 
@@ -86,3 +96,59 @@ async def test_a_task_that_was_never_asked_for_is_not_known(cluster: TestCluster
     with pytest.raises(Refusal) as refused:
         await explained(cluster.access.store, PurposeSettings.default("portal"), "t1")
     assert refused.value.code is Code.NO_SUCH_TASK
+
+
+def twice(data: Payload) -> Payload | None:
+    """Make the reservation of one task another one of the first."""
+    if isinstance(data, WorkerReserved) and data.task == "t2":
+        return msgspec.structs.replace(data, task="t1", worker="w2")
+    return None
+
+
+async def explained_in_memory(commits: Sequence[Commit], task: str) -> Explanation:
+    store = MemoryStore()
+    for each in commits:
+        store.put(each.boundary, encode(each.events))
+    return await explained(store, PurposeSettings("sip", "least-used"), task)
+
+
+async def test_that_a_task_has_two_workers_is_said_of_it() -> None:
+    log = PurposeLog(PurposeSettings("sip", "least-used")).workers("w1", "w2")
+    log.do(Schedule("t1")).do(Schedule("t2")).do(Schedule("t3"))
+    planted = tampered(log.commits, twice)
+    told = await explained_in_memory(planted, "t1")
+    (finding,) = told.findings
+    assert (finding.about, finding.sequence) == ("t1", planted[-2].sequence)
+    assert finding.message == "it is given to w2 while w1 has it: two workers at once"
+    assert (told.agrees, told.worker) == (False, "w2")
+    assert (await explained_in_memory(planted, "t3")).findings == ()
+    assert (await explained_in_memory(log.commits, "t1")).findings == ()
+
+
+async def test_that_a_decision_did_not_take_in_what_stood_before_it_is_said() -> None:
+    log = PurposeLog(PurposeSettings("sip", "least-used")).workers("w1").do(Schedule("t1"))
+
+    def earlier(data: Payload) -> Payload | None:
+        if not isinstance(data, WorkerReserved):
+            return None
+        return msgspec.structs.replace(data, basis=msgspec.structs.replace(data.basis, sequence=1))
+
+    (finding,) = (await explained_in_memory(tampered(log.commits, earlier), "t1")).findings
+    assert finding.message == "it was decided on what was known up to 1, and 3 stands before it"
+
+
+async def test_others_have_turns_while_a_long_log_is_gone_through() -> None:
+    log = PurposeLog(PurposeSettings("sip", "least-used")).workers("w1", "w2").do(Schedule("t1"))
+    for number in range(2_000):
+        log.do(ReportLoad(f"w{number % 2 + 1}", number % 9 / 10))
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    deciding = asyncio.create_task(others())
+    assert (await explained_in_memory(log.commits, "t1")).agrees
+    deciding.cancel()
+    assert len(turns) >= 5

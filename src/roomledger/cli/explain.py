@@ -11,17 +11,18 @@ from rich.text import Text
 
 from roomledger.cli.live import AsJson
 from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, check_begins, log_source, opened
+from roomledger.cli.progress import progress_shown
 from roomledger.domain.explanation import CandidateView, Explanation
-from roomledger.runtime.explaining import (
+from roomledger.domain.findings import Finding
+from roomledger.runtime.explaining import all_explained, explained
+from roomledger.runtime.purposes import settings_of
+from roomledger.runtime.token_explaining import (
     CONFERENCE,
     PORTAL,
     Outcome,
     TokenExplanation,
-    all_explained,
-    explained,
     token_explained,
 )
-from roomledger.runtime.purposes import settings_of
 from roomledger_events.envelope import to_json
 from roomledger_events.tasks import Preference
 
@@ -51,7 +52,7 @@ def task(
 ) -> None:
     """Say why a task went to its worker, or was refused: every worker with the rule that decided.
 
-    The exit code is 1 where the log says something else than the rules lead to.
+    The exit code is 1 where the log says something else than the rules lead to, or what cannot be.
     """
     source = log_source(nats, data_dir, log_file)
     found = asyncio.run(_of_task(source, purpose, task_id, at, every=every))
@@ -60,7 +61,8 @@ def task(
     else:
         for explanation in found:
             _show(explanation)
-    _end(found)
+        _show_wrong(found[-1].findings)
+    _end(found, found[-1].findings)
 
 
 @explain.command("token")
@@ -74,18 +76,18 @@ def token(
 ) -> None:
     """Say where a token led: its portal, its room's worker, and who joined with it or was refused.
 
-    The exit code is 1 where the log says something else than the rules lead to.
+    The exit code is 1 where the log says something else than the rules lead to, or what cannot be.
     """
     found = asyncio.run(_of_token(log_source(nats, data_dir, log_file), token_id))
     if as_json:
         typer.echo(to_json(found))
     else:
         _show_token(found)
-    _end([*found.portal, *([found.conference] if found.conference else [])])
+    _end(found.decisions, found.wrong)
 
 
-def _end(found: Sequence[Explanation]) -> None:
-    if any(each.agrees is False for each in found):
+def _end(found: Sequence[Explanation], wrong: Sequence[Finding]) -> None:
+    if wrong or any(each.agrees is False for each in found):
         raise typer.Exit(1)
 
 
@@ -95,9 +97,10 @@ async def _of_task(
     configured = settings_of(source.settings, purpose)
     async with opened(source, name="roomledger explain") as log:
         check_begins(log)
-        if every:
-            return await all_explained(log, configured, task_id, until=at)
-        return [await explained(log, configured, task_id, until=at)]
+        with progress_shown("explain") as on_progress:
+            if every:
+                return await all_explained(log, configured, task_id, until=at, on_progress=on_progress)
+            return [await explained(log, configured, task_id, until=at, on_progress=on_progress)]
 
 
 async def _of_token(source: LogSource, token_id: str) -> TokenExplanation:
@@ -105,7 +108,8 @@ async def _of_token(source: LogSource, token_id: str) -> TokenExplanation:
     portals, conferences = settings_of(configured, PORTAL), settings_of(configured, CONFERENCE)
     async with opened(source, name="roomledger explain") as log:
         check_begins(log)
-        return await token_explained(log, portals, conferences, token_id)
+        with progress_shown("explain") as on_progress:
+            return await token_explained(log, portals, conferences, token_id, on_progress=on_progress)
 
 
 def _show_token(found: TokenExplanation) -> None:
@@ -115,14 +119,22 @@ def _show_token(found: TokenExplanation) -> None:
         f"token [bold]{issued.token}[/] for {issued.user!r} as {issued.role} in the room {issued.room},"
         f" issued in commit {found.sequence}, good until {issued.expires_at:%F %T}Z"
     )
-    for explanation in found.portal:
+    for explanation in found.decisions:
         _show(explanation)
-    if found.conference is not None:
-        _show(found.conference)
     for outcome in found.outcomes:
         console.print(_told(outcome))
     if not found.outcomes:
         console.print("nobody has joined with it")
+    _show_wrong(found.wrong)
+
+
+def _show_wrong(findings: Sequence[Finding]) -> None:
+    if not findings:
+        return
+    console = Console()
+    console.print("[bold red]THE LOG SAYS WHAT CANNOT BE:[/]")
+    for each in findings:
+        console.print(Text(f"  {each.sequence}.{each.place} {each.about}: {each.message}", style="red"))
 
 
 def _told(outcome: Outcome) -> str:

@@ -11,11 +11,10 @@ from roomledger.domain.repetition import Decision, missing_reports, repeat, step
 from roomledger.domain.scheduler import SCHEDULER
 from roomledger.domain.scheduler_digest import StateDigest, digest_of
 from roomledger.domain.scheduler_state import SchedulerState
-from roomledger.domain.task_rules import TaskRules
+from roomledger.domain.task_rules import DECISIONS, TaskRules, late
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import Kind
 
-DECISIONS: Final = "decisions"
 STATES: Final = "states"
 _KINDS: Final = frozenset({Kind.SCHEDULER, Kind.LOAD})
 
@@ -102,10 +101,7 @@ class TaskCheck:
     def _repeated(self, known: _Purpose, sequence: int, decision: Decision) -> Iterator[Finding]:
         self._decisions += 1
         data = decision.data
-        basis = data.basis.sequence
-        if not known.last <= basis < sequence:
-            message = f"it was decided on what was known up to {basis}, and {known.last} stands before it"
-            yield Finding(DECISIONS, sequence, decision.place, data.task, message)
+        yield from late(decision, known.last, sequence)
         again = repeat(known.state, decision, whole=known.whole)
         known.whole = known.whole and not missing_reports(known.state, data)
         if again.agrees:

@@ -6,6 +6,7 @@ from functools import lru_cache
 import msgspec
 
 from roomledger.domain.candidates import Candidates
+from roomledger.domain.findings import Finding
 from roomledger.domain.matching import REGION, Available, ByCodecs, ByIspAndRegion
 from roomledger.domain.pools import InTurns
 from roomledger.domain.purpose import PurposeSettings
@@ -79,6 +80,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         differences: What is different, each in a sentence.
         missing_reports: How many workers' loads are not known any more, because their reports have expired.
         candidates: Every worker of the purpose, in joining order.
+        findings: What cannot be of what the log says of this task, wherever it says so.
     """
 
     purpose: str
@@ -104,6 +106,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[str, ...]
     missing_reports: int
     candidates: tuple[CandidateView, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def explain(state: SchedulerState, decision: Decision, sequence: int, *, whole: bool = True) -> Explanation:

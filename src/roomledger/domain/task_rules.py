@@ -4,12 +4,29 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from roomledger.domain.findings import Finding
+from roomledger.domain.repetition import Decision
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger_events import tasks, workers
 from roomledger_events.envelope import Event, Payload
 
 NAME: Final = "tasks"
+DECISIONS: Final = "decisions"
 _Wrong = Iterator[tuple[str, str]]
+
+
+def late(decision: Decision, last: int, sequence: int) -> Iterable[Finding]:
+    """Return that a decision did not take in all that stands before it, if so.
+
+    Args:
+        decision: The decision.
+        last: The last sequence of its purpose before it.
+        sequence: Of its commit.
+    """
+    basis = decision.data.basis.sequence
+    if last <= basis < sequence:
+        return ()
+    message = f"it was decided on what was known up to {basis}, and {last} stands before it"
+    return (Finding(DECISIONS, sequence, decision.place, decision.data.task, message),)
 
 
 class TaskRules:

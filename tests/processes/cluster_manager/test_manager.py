@@ -1,17 +1,20 @@
 import asyncio
 import json
+from collections.abc import Awaitable
 
 import pytest
+from nats.aio.msg import Msg
 
 from roomledger.domain.errors import Code, Refusal, UnknownStrategy
+from roomledger.processes.cluster_manager.active import WAITING
 from roomledger.processes.cluster_manager.manager import ClusterManager
 from roomledger.runtime.calls import RequestMeta
 from roomledger.sdk.worker import Joined, TaskReleased
 from roomledger_events.identifiers import new_id
-from roomledger_events.subjects import Kind
+from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.tasks import Preference
-from roomledger_events.workers import Capacity, WorkerInfo
-from tests.support.cluster import TestCluster
+from roomledger_events.workers import Capacity, LoadReported, WorkerInfo, WorkerJoined
+from tests.support.cluster import TestCluster, event
 from tests.support.nats import until
 
 INFO = WorkerInfo(ip="127.0.0.1", max_load=0.9)
@@ -365,3 +368,48 @@ async def test_the_service_shows_itself_to_the_nats_tool(cluster: TestCluster) -
     await cluster.manager()
     reply = await cluster.access.broker.request("$SRV.INFO.cluster-manager", b"", timeout=2)
     assert b"rpc.cluster.schedule" in reply.data
+
+
+async def long_log(cluster: TestCluster) -> None:
+    """Write a log of which an explanation takes a while."""
+    boundary = Boundary(Kind.LOAD, "portal")
+    scheduler = Boundary(Kind.SCHEDULER, "portal")
+    told = WorkerJoined(worker="w0", purpose="portal", info=INFO)
+    expected = await cluster.access.store.append(scheduler, [event(told, "w0")], 0)
+    for _ in range(300):
+        reports = [event(LoadReported(worker="w0", load=each % 9 / 10), "w0") for each in range(128)]
+        await cluster.access.store.append(boundary, reports, None, guard=(scheduler, expected))
+
+
+async def test_tasks_are_placed_while_another_one_is_explained(cluster: TestCluster) -> None:
+    await long_log(cluster)
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    manager = cluster.cluster()
+    await manager.schedule("portal", "t1")
+    explaining = asyncio.create_task(cluster.cluster().explain("portal", "t1"))
+    placed = 0
+    while not explaining.done():
+        await manager.schedule("portal", f"other-{placed}")
+        placed += 1
+    assert (await explaining).agrees
+    assert placed >= 10
+
+
+async def test_who_asks_again_why_gets_the_same_answer_and_too_many_are_refused(cluster: TestCluster) -> None:
+    await long_log(cluster)
+    await cluster.manager()
+    await cluster.worker("portal", "w1")
+    placed = await cluster.cluster().schedule("portal", "t1")
+    subject = "rpc.cluster.explain"
+
+    def asked(command: str) -> Awaitable[Msg]:
+        body = {"purpose": "portal", "task": "t1", "meta": {"command": command}}
+        return cluster.access.broker.request(subject, json.dumps(body).encode(), timeout=30)
+
+    same = await asyncio.gather(*[asked("why") for _ in range(20)])
+    assert {json.loads(answer.data)["worker"] for answer in same} == {placed.worker}
+    others = await asyncio.gather(*[asked(f"why-{number}") for number in range(20)])
+    codes = [json.loads(answer.data).get("code") for answer in others]
+    assert codes.count(None) == WAITING + 1
+    assert codes.count("busy") == 20 - WAITING - 1

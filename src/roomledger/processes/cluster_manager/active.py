@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,12 +28,16 @@ from roomledger.runtime.explaining import explained
 from roomledger.runtime.pending import Pending
 from roomledger.runtime.writer import Writer
 from roomledger.sdk.cluster import Digested, StateDigests
+from roomledger_events.identifiers import new_id
 from roomledger_events.subjects import Boundary, Kind
 
 TICK_S = 0.25
 """How often the silent workers are looked for."""
 DEAF_S = 1.0
 """If a tick is so late, this process was asleep itself, and nobody's silence counts."""
+
+WAITING = 4
+"""So many may ask for an explanation while another one is made: the log is read for each."""
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +85,8 @@ class Active:
         self._opening: dict[str, asyncio.Task[Desk]] = {}
         self._joining: dict[str, str] = {}
         self._ticking: asyncio.Task[None] | None = None
+        self._explaining: dict[str, asyncio.Task[Explanation]] = {}
+        self._one_explained = asyncio.Lock()
 
     async def start(self, purposes: dict[str, Followed], sequence: int) -> None:
         """Take every purpose over.
@@ -98,7 +105,8 @@ class Active:
 
     async def stop(self) -> None:
         """Decide no more."""
-        await end(self._ticking, *(desk.running for desk in self.desks.values()))
+        running = (desk.running for desk in self.desks.values())
+        await end(self._ticking, *self._explaining.values(), *running)
         for desk in self.desks.values():
             desk.writer.close()
 
@@ -145,16 +153,23 @@ class Active:
         self.hear(desk, command.worker)
         return answer
 
-    async def explain(self, purpose: str, task: str) -> Explanation:
-        """Say why a task went to its worker, from the log.
+    async def explain(self, purpose: str, task: str, meta: Meta) -> Explanation:
+        """Say why a task went to its worker, from the log; deciding goes on meanwhile.
+
+        Tasks are explained one at a time. Who asks again under the same command waits for the same answer.
 
         Raises:
-            Refusal: The log has no decision on it, or is out of reach.
+            Refusal: The log has no decision on it, or is out of reach, or too many ask at once (`BUSY`).
         """
-        try:
-            return await explained(self._store, self._settings(purpose), task)
-        except LogUnavailable as error:
-            raise Refusal(Code.LOG_UNAVAILABLE, str(error)) from error
+        command = meta.command or new_id()
+        explaining = self._explaining.get(command)
+        if explaining is None:
+            if len(self._explaining) > WAITING:
+                raise Refusal(Code.BUSY, "other tasks are being explained")
+            explaining = asyncio.create_task(self._explain(purpose, task), name=f"explaining {task}")
+            self._explaining[command] = explaining
+            explaining.add_done_callback(partial(self._explained, command))
+        return await asyncio.shield(explaining)
 
     async def digests(self) -> StateDigests:
         """Return the digest of each purpose's state; each is looked at when it is its turn.
@@ -170,6 +185,18 @@ class Active:
     def hear(self, desk: Desk, worker: str) -> None:
         """Take note that a worker is there."""
         desk.liveness.hear(worker, asyncio.get_running_loop().time(), datetime.now(UTC))
+
+    async def _explain(self, purpose: str, task: str) -> Explanation:
+        try:
+            async with self._one_explained:
+                return await explained(self._store, self._settings(purpose), task)
+        except LogUnavailable as error:
+            raise Refusal(Code.LOG_UNAVAILABLE, str(error)) from error
+
+    def _explained(self, command: str, explaining: asyncio.Task[Explanation]) -> None:
+        del self._explaining[command]
+        if not explaining.cancelled():
+            explaining.exception()  # whoever asked may have gone
 
     async def _open_new(self, purpose: str) -> Desk:
         opening = self._opening.get(purpose)

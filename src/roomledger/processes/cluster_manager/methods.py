@@ -188,9 +188,9 @@ class _Methods:
         state: Literal["running", "reserved"] = "running" if view.state == "running" else "reserved"
         return cluster.TaskView(worker=view.worker, state=state, expires_at=view.expires_at)
 
-    async def explain(self, request: cluster.OfTask, _: Meta) -> Explanation:
+    async def explain(self, request: cluster.OfTask, meta: Meta) -> Explanation:
         self._active.desk(request.purpose)
-        return await self._active.explain(request.purpose, request.task)
+        return await self._active.explain(request.purpose, request.task, meta)
 
     async def digest(self, _: cluster.Digests, __: Meta) -> cluster.StateDigests:
         return await self._active.digests()

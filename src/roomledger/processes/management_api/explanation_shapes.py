@@ -63,6 +63,16 @@ class PurposeSettingsShape(_Shape):
     report_delay_ms: int
 
 
+class FindingShape(_Shape):
+    """Something that cannot be, as `roomledger verify` names it."""
+
+    check: Annotated[str, Field(description="which check found it")]
+    sequence: Annotated[int, Field(description="the commit at which it shows")]
+    place: Annotated[int, Field(description="where in the commit")]
+    about: str
+    message: Annotated[str, Field(description="what is wrong, in a sentence")]
+
+
 class ExplanationShape(_Shape):
     """Why a task went to its worker, or was refused: the decision made once more, from the log."""
 
@@ -91,3 +101,6 @@ class ExplanationShape(_Shape):
     differences: list[str]
     missing_reports: Annotated[int, Field(description="how many workers' load reports have expired")]
     candidates: list[CandidateShape]
+    findings: Annotated[
+        list[FindingShape], Field(description="what cannot be of what the log says of this task")
+    ]
