@@ -213,7 +213,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Draft(Sequence[Event]):
-    """The events of a commit in the making, each of which is encoded once, when it is put in.
+    """The events of a commit in the making, which are encoded once, when they are put in.
 
     Attributes:
         size: The bytes of the commit's body so far.
@@ -231,13 +231,16 @@ class Draft(Sequence[Event]):
 
         An empty one takes whatever it is: what is too large even for a commit of its own is told by `encode`.
         """
-        bodies = [_encode(event) for event in events]
-        size = self.size + len(bodies) + sum(map(len, bodies))
-        if self._events and (len(self._events) + len(bodies) > MAX_EVENTS or size > MAX_BYTES):
+        if not events:
+            return True
+        body = _encode(events)[1:-1]
+        size = self.size + 1 + len(body)
+        mine = self._events
+        if mine and (size > MAX_BYTES or len(mine) + len(events) > MAX_EVENTS):
             return False
         self.size = size
-        self._events += events
-        self._bodies += bodies
+        mine += events
+        self._bodies.append(body)
         return True
 
     def body(self) -> bytes:

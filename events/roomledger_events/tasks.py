@@ -37,7 +37,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """The figures of a scheduling decision, enough to explain and to repeat it.
 
     Attributes:
-        sequence: The last sequence that the decider had taken in; what its commit holds before comes on top.
+        sequence: The last sequence that the decider had taken in from the log. What its commit holds before
+            comes on top, and so does a commit of the same writer that was on its way then.
         strategy: The strategy's name.
         workers: How many workers the purpose had.
         candidates: How many were left to choose from.

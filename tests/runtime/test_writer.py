@@ -392,3 +392,72 @@ async def test_a_writer_that_was_closed_is_not_ready(nats_server: NatsServer) ->
             with pytest.raises(Refusal) as refused:
                 await answer
             assert refused.value.code is Code.NOT_READY
+
+
+async def test_what_comes_while_a_commit_is_in_flight_is_decided_ahead(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        await writer.submit(Quit("w1"), ME)
+        nats_server.pause()
+        in_flight = writer.submit(Quit("w2"), ME)
+        await until(lambda: writer.state.workers == ["w1", "w2"])
+        ahead = [writer.submit(Quit(name), ME) for name in ("w3", "w4", "w2")]
+        await until(lambda: writer.state.workers == ["w1", "w2", "w3", "w4"])
+        assert not any(each.done() for each in (in_flight, *ahead)), "nothing is in the log yet"
+        nats_server.resume()
+        answers = await asyncio.gather(in_flight, *ahead)
+        assert [str(each.address) for each in answers] == ["3.0", "4.0", "4.1", "4.1"]
+        assert answers[3].value == 1, "decided on a state with what was in flight"
+        assert [len(each.events) for each in await commits(store)] == [1, 1, 1, 2]
+
+
+async def test_what_was_decided_ahead_of_a_lost_commit_is_decided_again(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        await writer.submit(Quit("w1"), ME)
+        beside = Event.of(
+            WorkerQuit(worker="w2"),
+            about="w2",
+            id=new_id(),
+            source="another",
+            time=datetime.now(UTC),
+            correlation="c",
+            actor="test",
+        )
+        await store.append(BOUNDARY, [beside], 2)
+        nats_server.pause()
+        losing = writer.submit(Quit("w3"), ME)
+        await until(lambda: writer.state.workers == ["w1", "w3"])
+        ahead = [writer.submit(Quit(name), ME) for name in ("w2", "w4")]
+        await until(lambda: writer.state.workers == ["w1", "w3", "w2", "w4"])
+        nats_server.resume()
+        answers = await asyncio.gather(losing, *ahead)
+        assert writer.state.workers == ["w1", "w2", "w3", "w4"]
+        assert [each.value for each in answers] == [2, 1, 3]
+
+
+async def test_somebody_who_waits_for_a_rest_is_not_put_off_by_what_comes_in(nats_server: NatsServer) -> None:
+    async with opened(nats_server) as store, writing(store) as writer:
+        nats_server.pause()
+        in_flight = writer.submit(Quit("w1"), ME)
+        await until(lambda: writer.state.workers == ["w1"])
+        seen = writer.at_rest(lambda state, expected, _: (list(state.workers), expected))
+        later = writer.submit(Quit("w2"), ME)
+        nats_server.resume()
+        assert await seen == (["w1"], 2), "what it sees is in the log"
+        assert [(await each).sequence for each in (in_flight, later)] == [2, 3]
+
+
+async def test_a_writer_that_ends_refuses_what_is_in_flight_and_what_is_decided(
+    nats_server: NatsServer,
+) -> None:
+    async with opened(nats_server) as store, deciding(store) as (writer, running):
+        nats_server.pause()
+        in_flight = writer.submit(Quit("w1"), ME)
+        await until(lambda: writer.state.workers == ["w1"])
+        ahead = writer.submit(Quit("w2"), ME)
+        await until(lambda: writer.state.workers == ["w1", "w2"])
+        await end(running)
+        nats_server.resume()
+        for answer in (in_flight, ahead):
+            with pytest.raises(Refusal) as refused:
+                await answer
+            assert refused.value.code is Code.NOT_READY

@@ -153,7 +153,7 @@ def event_of(fact: Fact, number: int, context: Context) -> Event:
 def snapshot(value: object) -> Any:  # noqa: ANN401  - plain values of any depth
     """Return plain values that are equal for equal states.
 
-    Dataclass fields with ``compare=False`` are left out: that is how a state marks what it only caches.
+    Dataclass fields with ``compare=False`` and caches of calls are left out: these do not make a state.
     """
     if value is None or isinstance(value, str | bytes | int | float | type):
         return value
@@ -171,7 +171,10 @@ def snapshot(value: object) -> Any:  # noqa: ANN401  - plain values of any depth
         names = (*_slots(type(value)), *getattr(value, "__dict__", {}))
     if not names or callable(value):
         return value
-    return type(value).__name__, {name: snapshot(getattr(value, name, None)) for name in names}
+    held = {name: getattr(value, name, None) for name in names}
+    return type(value).__name__, {
+        name: snapshot(each) for name, each in held.items() if not hasattr(each, "cache_clear")
+    }
 
 
 def _slots(cls: type) -> list[str]:

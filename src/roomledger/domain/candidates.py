@@ -1,15 +1,20 @@
 """The workers of a purpose, indexed so that a decision looks at none but the first of those that match."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from roomledger.domain.matching import Available, matcher_of
+from roomledger.domain.matching import Available, PreferenceClass, matcher_of
 from roomledger.domain.pools import InTurns, Key, Pool, millionths
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.strategies import RANKED, STRATEGIES, RandomlyPick, RememberingStrategy
 from roomledger.domain.worker import Worker
 from roomledger_events.tasks import Preference
+
+MATCHES: Final = 1_024
+"""For so many preferences what the matcher leaves is kept in mind."""
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -19,13 +24,22 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         ranked: The winner and its runners-up, three unless others are asked for; empty where nobody matches.
         available: How many workers are available.
         candidates: How many of them match.
-        refused: The rule → how many workers it refused.
+        refused: The rule → how many workers it refused; others may be told the same object.
     """
 
     ranked: list[Worker]
     available: int
     candidates: int
     refused: dict[str, int]
+
+
+class _Match(msgspec.Struct, frozen=True, gc=False):
+    """What the matcher leaves for a preference, as long as the same workers are available."""
+
+    pools: Sequence[Pool]
+    candidates: int
+    refused: dict[str, int]
+    about: PreferenceClass
 
 
 class Candidates:
@@ -42,6 +56,7 @@ class Candidates:
         self.needs: dict[object, int] = {}
         self.pools: dict[Key, Pool] = {}
         self._workers: dict[int, Worker] = {}
+        self._match = lru_cache(MATCHES)(self._find_match)
 
     @property
     def draws(self) -> bool:
@@ -108,20 +123,15 @@ class Candidates:
 
     def choose(self, preference: Preference, draw: float, most: int = RANKED) -> Choice:
         """Return who could serve a preference, and in what order, at most so many."""
-        refused = self.unavailable.copy()
-        if not self.available:
-            return Choice([], 0, 0, refused)
-        found = self.matcher.find(preference, Available(self.pools, self.needs, self.available))
-        refused.update(found.refused)
-        if not found.pools:
-            return Choice([], self.available, 0, refused)
-        numbers = self.strategy.choose(found.pools, self.matcher.class_of(preference), draw, most)
+        match = self._match(preference)
+        pools = match.pools
+        if not pools:
+            return Choice([], self.available, 0, match.refused)
         workers = self._workers
-        ranked = [workers[number] for number in numbers]
-        candidates = 0
-        for pool in found.pools:
-            candidates += pool.count
-        return Choice(ranked, self.available, candidates, refused)
+        numbers = self.strategy.choose(pools, match.about, draw, most)
+        return Choice(
+            [workers[number] for number in numbers], self.available, match.candidates, match.refused
+        )
 
     def remember(self, preference: Preference, worker: Worker, load: float | None) -> None:
         """Let the strategy note that a worker was reserved, which had this effective load, if it is known."""
@@ -139,6 +149,16 @@ class Candidates:
             return None
         return self._workers.get(self.strategy.picked.get(self.matcher.class_of(preference), 0))
 
+    def _find_match(self, preference: Preference) -> _Match:
+        refused = self.unavailable.copy()
+        pools: Sequence[Pool] = ()
+        if self.available:
+            found = self.matcher.find(preference, Available(self.pools, self.needs, self.available))
+            refused.update(found.refused)
+            pools = found.pools
+        count = sum(pool.count for pool in pools)
+        return _Match(pools, count, refused, self.matcher.class_of(preference))
+
     def _enter(self, worker: Worker) -> None:
         for pool in worker.pools:
             pool.enter(worker.number, worker.effective)
@@ -153,6 +173,7 @@ class Candidates:
 
     def _count_available(self, worker: Worker, change: int) -> None:
         self.available += change
+        self._match.cache_clear()
         for need in {pool.key[0] for pool in worker.pools}:
             count = self.needs.get(need, 0) + change
             if count:
@@ -161,6 +182,7 @@ class Candidates:
                 del self.needs[need]
 
     def _count(self, rule: str, change: int) -> None:
+        self._match.cache_clear()
         count = self.unavailable.get(rule, 0) + change
         if count:
             self.unavailable[rule] = count

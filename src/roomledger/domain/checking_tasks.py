@@ -11,7 +11,7 @@ from roomledger.domain.repetition import Decision, missing_reports, repeat, step
 from roomledger.domain.scheduler import SCHEDULER
 from roomledger.domain.scheduler_digest import StateDigest, digest_of
 from roomledger.domain.scheduler_state import SchedulerState
-from roomledger.domain.task_rules import DECISIONS, TaskRules, late
+from roomledger.domain.task_rules import DECISIONS, Before, TaskRules
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import Kind
 
@@ -38,7 +38,7 @@ class Claim(msgspec.Struct, frozen=True):
 class _Purpose(msgspec.Struct):
     state: SchedulerState
     claims: list[Claim]
-    last: int = 0
+    before: Before
     whole: bool = True
 
 
@@ -71,7 +71,7 @@ class TaskCheck:
             found += self._rules.findings(name, known.state, event, commit.sequence, place)
             if decision is not None:
                 found += self._repeated(known, commit.sequence, decision)
-        known.last = commit.sequence
+        known.before.append(commit)
         return found
 
     def end(self) -> Iterable[Finding]:
@@ -95,13 +95,13 @@ class TaskCheck:
 
     def _begin(self, name: str) -> _Purpose:
         claims = [claim for claim in self._claims if claim.purpose == name]
-        known = self._purposes[name] = _Purpose(SCHEDULER(self._settings(name)).initial(), claims)
+        known = self._purposes[name] = _Purpose(SCHEDULER(self._settings(name)).initial(), claims, Before())
         return known
 
     def _repeated(self, known: _Purpose, sequence: int, decision: Decision) -> Iterator[Finding]:
         self._decisions += 1
         data = decision.data
-        yield from late(decision, known.last, sequence)
+        yield from known.before.late(decision, sequence)
         again = repeat(known.state, decision, whole=known.whole)
         known.whole = known.whole and not missing_reports(known.state, data)
         if again.agrees:

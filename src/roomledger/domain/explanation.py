@@ -65,7 +65,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         manager: Who decided.
         actor: Who wanted it.
         correlation: What set it off, such as a token's id.
-        basis: The last sequence that it took into account; what its commit holds before comes on top.
+        basis: The last sequence that it had taken in from the log. What its commit holds before comes on top,
+            and so does a commit of the same writer that was on its way then.
         strategy: Which one chose.
         settings: By which it was decided.
         preference: What was wished for.

@@ -5,6 +5,7 @@ bits are the worker's number and whose high bits are what the pool orders by, so
 order.  Loads are counted in millionths: sums of whole numbers are exact, whatever their order.
 """
 
+from itertools import islice
 from typing import Final
 
 from sortedcontainers import SortedList  # type: ignore[import-untyped]  # it ships no types
@@ -56,8 +57,7 @@ class Pool:
 
     def first(self, most: int) -> list[int]:
         """Return the numbers of the first ones."""
-        numbers: list[int] = self.order[:most]
-        return numbers
+        return list(islice(self.order, most))
 
     def move(self, number: int, before: int, after: int) -> None:
         """Take in that the effective load of a worker changed."""
@@ -77,7 +77,7 @@ class LeastLoadedFirst(Pool):
 
     def first(self, most: int) -> list[int]:
         """Return the numbers of the first ones."""
-        return [rank & NUMBER for rank in self.order[:most]]
+        return [rank & NUMBER for rank in islice(self.order, most)]
 
     def move(self, number: int, before: int, after: int) -> None:
         """Move a worker to its new place."""
@@ -124,7 +124,7 @@ class InTurns(Pool):
 
     def first(self, most: int) -> list[int]:
         """Return the numbers of those whose turns are next."""
-        return [rank & NUMBER for rank in self.order[:most]]
+        return [rank & NUMBER for rank in islice(self.order, most)]
 
     def enter(self, number: int, load: int) -> None:
         """Let a worker take part: from the turn that it has, or a stride from now if it is new."""

@@ -7,26 +7,41 @@ from roomledger.domain.findings import Finding
 from roomledger.domain.repetition import Decision
 from roomledger.domain.scheduler_state import SchedulerState
 from roomledger_events import tasks, workers
-from roomledger_events.envelope import Event, Payload
+from roomledger_events.envelope import Commit, Event, Payload
 
 NAME: Final = "tasks"
 DECISIONS: Final = "decisions"
 _Wrong = Iterator[tuple[str, str]]
 
 
-def late(decision: Decision, last: int, sequence: int) -> Iterable[Finding]:
-    """Return that a decision did not take in all that stands before it, if so.
+class Before:
+    """What stands before a commit of a purpose, as far as its decisions must have taken it in."""
 
-    Args:
-        decision: The decision.
-        last: The last sequence of its purpose before it.
-        sequence: Of its commit.
-    """
-    basis = decision.data.basis.sequence
-    if last <= basis < sequence:
-        return ()
-    message = f"it was decided on what was known up to {basis}, and {last} stands before it"
-    return (Finding(DECISIONS, sequence, decision.place, decision.data.task, message),)
+    def __init__(self) -> None:
+        self._last = 0
+        self._before_last = 0
+        self._writer = ""
+
+    def append(self, commit: Commit) -> None:
+        """Take note of a commit."""
+        self._before_last, self._last = self._last, commit.sequence
+        self._writer = commit.events[0].source if commit.events else ""
+
+    def late(self, decision: Decision, sequence: int) -> Iterable[Finding]:
+        """Return that a decision did not take in all that stands before it, if so.
+
+        Ahead of a commit of its own that is in flight a writer may decide; another's it has to have read.
+
+        Args:
+            decision: The decision.
+            sequence: Of its commit.
+        """
+        basis = decision.data.basis.sequence
+        needed = self._before_last if decision.event.source == self._writer else self._last
+        if needed <= basis < sequence:
+            return ()
+        message = f"it was decided on what was known up to {basis}, and {needed} stands before it"
+        return (Finding(DECISIONS, sequence, decision.place, decision.data.task, message),)
 
 
 class TaskRules:

@@ -11,7 +11,7 @@ from roomledger.domain.findings import Finding
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.domain.repetition import missing_reports, steps
 from roomledger.domain.scheduler import SCHEDULER
-from roomledger.domain.task_rules import TaskRules, late
+from roomledger.domain.task_rules import Before, TaskRules
 from roomledger.event_store.store import ReadableLog
 from roomledger.runtime.progress import Progress
 from roomledger.runtime.slices import in_slices
@@ -104,7 +104,7 @@ class Retracing:
         self.findings: list[Finding] = []
         self._task = task
         self._rules = TaskRules()
-        self._last = 0
+        self._before = Before()
         self._whole = True
 
     def take_in(self, commit: Commit) -> list[Explanation]:
@@ -119,9 +119,9 @@ class Retracing:
                 continue
             if self._task is None or decision.data.task == self._task:
                 found.append(explain(self.state, decision, sequence, whole=self._whole))
-                self.findings += late(decision, self._last, sequence)
+                self.findings += self._before.late(decision, sequence)
             self._whole = self._whole and not missing_reports(self.state, decision.data)
-        self._last = sequence
+        self._before.append(commit)
         return found
 
     def named(self, explanations: Sequence[Explanation]) -> Sequence[Explanation]:

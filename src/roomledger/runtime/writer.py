@@ -2,8 +2,8 @@
 
 Commands wait in a bounded queue.  The writer takes all that are there, decides each on the state in memory
 and evolves the state with it, appends all their events as one commit under the expected last
-sequence, answers, and goes on with what has come in meanwhile.  One commit is in flight at a time; it grows
-with the load by itself.
+sequence, and answers.  One commit is in flight at a time; what comes in meanwhile is decided ahead, on a
+state with what is in flight, and goes into the next one, which so grows with the load by itself.
 
 While a commit's fate is unknown, because the log does not answer, its callers and all new ones are told so,
 and the same commit is sent again until it is known.  A commit that lost the race means that somebody else
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
@@ -56,9 +56,14 @@ class _Decided(msgspec.Struct, frozen=True):
     """Of the decision's last event in the commit, -1 for before them all."""
 
 
-class _Batch(NamedTuple):
-    decided: list[_Decided]
-    events: Draft
+class _Batch:
+    """Commands that were decided, and the commit of their events."""
+
+    __slots__ = ("decided", "events")
+
+    def __init__(self) -> None:
+        self.decided: list[_Decided] = []
+        self.events = Draft()
 
 
 class Writer(Generic[State, Command]):
@@ -100,6 +105,9 @@ class Writer(Generic[State, Command]):
         self._expected = 0
         self._confirmed = -math.inf
         self._queue: deque[Waiting] = deque()
+        self._next = _Batch()
+        self._in_flight: _Batch | None = None
+        self._will_decide_ahead = False
         self._wake = asyncio.Event()
         self._read_to = 0
         self._last_beside = 0
@@ -137,11 +145,17 @@ class Writer(Generic[State, Command]):
             waiting = Waiting(command, meta, answer)
             sequence = self._earlier.get(meta.command)
             if sequence is None:
-                self._queue.append(waiting)
-                self._wake.set()
+                self._enqueue(waiting)
             else:
                 self._begin_answering_again(waiting, sequence)
         return answer
+
+    def _enqueue(self, waiting: Waiting) -> None:
+        self._queue.append(waiting)
+        self._wake.set()
+        if self._in_flight is not None and not self._will_decide_ahead:
+            self._will_decide_ahead = True
+            asyncio.get_running_loop().call_soon(self._decide_ahead)
 
     def notice(self, boundary: Boundary, sequence: int) -> None:
         """Take note that a commit is in the log; what is not the writer's own will be read."""
@@ -241,6 +255,8 @@ class Writer(Generic[State, Command]):
     def close(self) -> None:
         """Refuse all that waits and all that comes."""
         self._unavailable = Refusal(Code.NOT_READY, f"{self.boundary} is not decided here any more")
+        if self._in_flight is not None:
+            self._refuse_decided(self._in_flight, self._unavailable)
         self._refuse_all(self._unavailable)
 
     # -- The loop
@@ -263,14 +279,18 @@ class Writer(Generic[State, Command]):
                 self._look()
                 self._queue_due()
                 # A queue that never empties must not put off those who wait for the log's end, or for a rest.
-                while self._queue and not self._caught_up and not self._looks:
-                    await self._commit(self._decide_what_waits())
+                while self._next.decided or (self._queue and not self._is_waited_for()):
+                    await self._commit()
                     self._must_own()  # what it has decided may have been to decide no more
                     self._queue_due()
         finally:
             if timer is not None:
                 timer.cancel()
             self.close()
+
+    def _is_waited_for(self) -> bool:
+        """Whether somebody waits until nothing is under way."""
+        return bool(self._caught_up or self._looks)
 
     def _look(self) -> None:
         looks, self._looks = self._looks, []
@@ -295,10 +315,17 @@ class Writer(Generic[State, Command]):
         for command in reversed(self._decider.due(self.state, now)):
             self._queue.appendleft(Waiting(command, TIMER, Pending()))
 
-    def _decide_what_waits(self) -> _Batch:
-        """Decide commands and evolve the state with them, as far as their events go into one commit."""
-        batch = _Batch([], Draft())
-        queue, decided, draft = self._queue, batch.decided, batch.events
+    def _decide_ahead(self) -> None:
+        """Decide what has come in while a commit is in flight, unless somebody waits for a rest."""
+        self._will_decide_ahead = False
+        if self._in_flight is not None and self._unavailable is None and not self._is_waited_for():
+            self._decide_what_waits()
+
+    def _decide_what_waits(self) -> None:
+        """Decide commands and evolve the state with them, as far as their events go into the next commit."""
+        queue, decided, draft = self._queue, self._next.decided, self._next.events
+        if not queue or len(draft) >= MAX_EVENTS:
+            return
         now, ids = self._clock(), new_ids(min(len(queue), MAX_EVENTS))
         while queue:
             waiting = queue[0]
@@ -322,14 +349,17 @@ class Writer(Generic[State, Command]):
                     self.state = evolve(self.state, event)
             queue.popleft()
             decided.append(_Decided(waiting, decision, len(draft) - 1))
-        return batch
 
-    async def _commit(self, batch: _Batch) -> None:
-        """See a batch through: store its events, then answer."""
+    async def _commit(self) -> None:
+        """See the next commit through, with what waits: store its events, then answer."""
+        self._decide_what_waits()
+        batch, self._next = self._next, _Batch()
         before = self.basis
         if batch.events:
+            self._in_flight = batch
             try:
                 await self._append(batch)
+                self._in_flight = None
             except Conflict:
                 await self._decide_again(batch)
                 return
@@ -389,8 +419,7 @@ class Writer(Generic[State, Command]):
                 break
             except LogUnavailable as error:
                 self._unavailable = Refusal(Code.LOG_UNAVAILABLE, str(error))
-                for each in batch.decided:
-                    self._refuse(each.waiting, self._unavailable)
+                self._refuse_decided(batch, self._unavailable)
                 self._refuse_all(self._unavailable)
                 log.warning("the log does not answer", boundary=str(boundary), error=str(error))
         if self._unavailable is not None:
@@ -457,22 +486,30 @@ class Writer(Generic[State, Command]):
         try:
             await self._read_on()
         except LogUnavailable as error:
-            for each in batch.decided:
-                self._refuse(each.waiting, Refusal(Code.LOG_UNAVAILABLE, str(error)))
+            self._refuse_decided(batch, Refusal(Code.LOG_UNAVAILABLE, str(error)))
             return
-        self._queue.extendleft(each.waiting for each in reversed(batch.decided))
+        self._put_back(batch)
         self._must_own()
 
     async def _decide_again(self, batch: _Batch) -> None:
         """Put the commands of a lost commit back, on a state without what they would have done."""
-        self._queue.extendleft(each.waiting for each in reversed(batch.decided))
+        self._put_back_next()
+        self._put_back(batch)
         await self._reload()
 
     async def _take_back(self, batch: _Batch, refusal: Refusal) -> None:
         """Refuse commands whose commit was not stored and never will be."""
-        for each in batch.decided:
-            self._refuse(each.waiting, refusal)
+        self._put_back_next()
+        self._refuse_decided(batch, refusal)
         await self._reload()
+
+    def _put_back(self, batch: _Batch) -> None:
+        self._queue.extendleft(each.waiting for each in reversed(batch.decided))
+
+    def _put_back_next(self) -> None:
+        """Put back what was decided ahead of a commit that was not stored."""
+        batch, self._next, self._in_flight = self._next, _Batch(), None
+        self._put_back(batch)
 
     async def _reload(self) -> None:
         while True:
@@ -506,8 +543,7 @@ class Writer(Generic[State, Command]):
         if self._unavailable is not None:
             self._refuse(waiting, self._unavailable)
         elif told is None:
-            self._queue.append(waiting)
-            self._wake.set()
+            self._enqueue(waiting)
         elif isinstance(told, Refusal):
             self._refuse(waiting, told)
         else:
@@ -534,7 +570,12 @@ class Writer(Generic[State, Command]):
         if not waiting.answer.done():
             waiting.answer.set_exception(refusal)
 
+    def _refuse_decided(self, batch: _Batch, refusal: Refusal) -> None:
+        for each in batch.decided:
+            self._refuse(each.waiting, refusal)
+
     def _refuse_all(self, refusal: Refusal) -> None:
+        self._refuse_decided(self._next, refusal)
         while self._queue:
             self._refuse(self._queue.popleft(), refusal)
         waiting = [*self._caught_up, *(seen for _, seen in self._looks)]
