@@ -146,6 +146,24 @@ async def test_the_child_gets_none_of_roomledgers_other_settings(directory: Data
         assert not any(variable.startswith("ROOMLEDGER_SERVICE_KEY") for variable in given)
 
 
+async def test_on_few_cores_it_gets_one_of_them(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    async with EmbeddedNats(directory, 0, environ={}) as server:
+        assert "GOMAXPROCS=1" in environment(server)
+
+
+@pytest.mark.parametrize(("cores", "environ"), [(2, {"GOMAXPROCS": "2"}), (3, {})])
+async def test_with_more_cores_or_at_wish_it_gets_others(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, cores: int, environ: dict[str, str]
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    async with EmbeddedNats(directory, 0, environ=environ) as server:
+        told = [each for each in environment(server) if each.startswith("GOMAXPROCS")]
+        assert told == [f"{name}={value}" for name, value in environ.items()]
+
+
 async def test_a_port_in_use_is_refused_by_name(directory: DataDirectory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

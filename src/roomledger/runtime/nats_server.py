@@ -42,6 +42,9 @@ CHILD_LOCK_FILE = "nats-server.lock"
 URL_FILE = "nats-url"
 LOG_LIMIT = 16 * 1024 * 1024
 """A log file that is larger is set aside at the next start."""
+PROCESSORS_VARIABLE = "GOMAXPROCS"
+FEW_CORES = 2
+"""On so few it gets one: on more, Go's scheduler looks for work in turns on cores that the others need."""
 
 log = structlog.get_logger(__name__)
 
@@ -249,6 +252,8 @@ class EmbeddedNats:
 
     def _child_environment(self) -> dict[str, str]:
         own = {name: value for name, value in self._environ.items() if not name.startswith("ROOMLEDGER_")}
+        if (os.cpu_count() or 1) <= FEW_CORES:
+            own.setdefault(PROCESSORS_VARIABLE, "1")
         own[STORE_VARIABLE] = quoted(str(self._directory.path))
         return own | {
             password_variable(user): quoted(password) for user, password in self.credentials.items()
