@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import nats.micro
@@ -16,9 +18,13 @@ from nats.js.api import ConsumerConfig
 
 from roomledger.event_store.layout import Layout
 from roomledger.runtime.nats_binary import find_nats_conf
+from roomledger.runtime.nats_conf import Names
+from roomledger_events.subjects import Subjects
 from tests.support.nats import NatsServer, until
+from tests.support.serving import run, serving
 
 LOG = "ROOMLEDGER"
+OTHER = Names("EAST", "east", "told")
 KEYS = "KV_keys"
 
 
@@ -363,3 +369,57 @@ async def readings(client: Client) -> dict[str, bytes | None]:
         "pulled": (await pull.fetch(1, timeout=5))[0].data,
         "pushed": (await push.next_msg(timeout=5)).data,
     }
+
+
+# A cluster with other names
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """Start a server for a cluster that calls everything otherwise."""
+    server = NatsServer(tmp_path / "other", OTHER)
+    await server.start()
+    client = await server.connect("service")
+    layout = Layout(name=OTHER.log, subjects=Subjects(OTHER.ledger, OTHER.feed))
+    await ask(client, f"$JS.API.STREAM.CREATE.{OTHER.log}", layout.configuration())
+    await client.jetstream().publish("east.room.r1", b"[1]")
+    yield server
+    await server.close()
+
+
+async def test_a_cluster_with_other_names_keeps_no_chunk_of_a_replaced_snapshot(other: NatsServer) -> None:
+    client = await other.connect("service")
+    bucket = await client.jetstream().create_object_store(bucket="EAST_SNAPSHOTS")
+    await bucket.put("scheduler", b"old" * 100_000)
+    await bucket.put("scheduler", b"new")
+    assert (await bucket.get("scheduler")).data == b"new"
+    info = await ask(client, "$JS.API.STREAM.INFO.OBJ_EAST_SNAPSHOTS", {"subjects_filter": "$O.*.C.>"})
+    assert len(info["state"]["subjects"]) == 1
+
+
+async def test_its_service_cannot_purge_its_log_nor_write_to_another_one(other: NatsServer) -> None:
+    client = await other.connect("service")
+    for subject in (f"$JS.API.STREAM.PURGE.{OTHER.log}", "ledger.room.r1"):
+        await client.publish(subject, b"")
+        await refused(other, subject)
+
+
+async def test_its_auditor_reads_its_log_and_nothing_else(other: NatsServer) -> None:
+    client = await other.connect("audit")
+    told = json.loads((await client.request(f"$JS.API.STREAM.MSG.GET.{OTHER.log}", b'{"seq": 1}')).data)
+    assert told["message"]["subject"] == "east.room.r1"
+    await client.publish("east.room.r1", b"[2]")
+    await refused(other, "east.room.r1")
+
+
+async def test_serve_keeps_the_log_of_a_cluster_with_other_names(tmp_path: Path) -> None:
+    names = {"ROOMLEDGER_CLUSTER": "east", "ROOMLEDGER_LEDGER": "east", "ROOMLEDGER_FEED": "told"}
+    async with serving(tmp_path, **names):
+        code, token, errors = await run(tmp_path, "token", "--user", "ada", **names)
+        assert code == 0, errors
+        code, _, errors = await run(tmp_path, "join", "-", "--for", "0.1", stdin=token, **names)
+        assert code == 0, errors
+    async with serving(tmp_path, **names):
+        code, out, errors = await run(tmp_path, "verify", **names)
+        assert code == 0, out + errors
+        assert "there is no snapshot" not in out

@@ -15,6 +15,7 @@ import nats
 from nats.aio.client import Client
 
 from roomledger.runtime.data_directory import DataDirectory
+from roomledger.runtime.nats_conf import Names
 from roomledger.runtime.nats_credentials import INBOX_PREFIX
 from roomledger.runtime.nats_server import EmbeddedNats
 
@@ -28,8 +29,9 @@ class NatsServer:
     It comes back on the same port with the same files, as a server does that was restarted.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Names = Names()) -> None:  # noqa: B008  - immutable
         self.directory = DataDirectory(path)
+        self._names = names
         self.refusals: list[str] = []
         """What the server said to clients of `connect` that were not allowed something."""
         self._clients: list[Client] = []
@@ -51,7 +53,7 @@ class NatsServer:
 
     async def start(self) -> None:
         self.directory.lock()
-        self._server = EmbeddedNats(self.directory, self._port, environ=_environment())
+        self._server = EmbeddedNats(self.directory, self._port, environ=_environment(), names=self._names)
         await self._server.start()
 
     async def stop(self) -> None:

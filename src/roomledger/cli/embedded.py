@@ -3,6 +3,7 @@
 import os
 
 from roomledger.runtime.data_directory import DataDirectory
+from roomledger.runtime.nats_conf import Names
 from roomledger.runtime.nats_credentials import password_variable
 from roomledger.runtime.nats_server import EmbeddedNats
 from roomledger.settings import Settings
@@ -29,4 +30,6 @@ def embedded_nats(settings: Settings, directory: DataDirectory, *, port: int | N
     }
     if settings.nats_server is not None:
         environ["ROOMLEDGER_NATS_SERVER"] = str(settings.nats_server)
-    return EmbeddedNats(directory, settings.nats_port if port is None else port, environ=environ)
+    names = Names(settings.log_name, settings.ledger, settings.feed)
+    where = settings.nats_port if port is None else port
+    return EmbeddedNats(directory, where, environ=environ, names=names)

@@ -34,12 +34,14 @@ from roomledger.runtime.errors import (
     NatsServerNotStarted,
 )
 from roomledger.runtime.nats_binary import check_version, find_nats_conf, find_nats_server
+from roomledger.runtime.nats_conf import Names, nats_conf
 from roomledger.runtime.nats_credentials import make_credentials, password_variable
 
 STORE_VARIABLE = "NATS_STORE_DIR"
 LOG_FILE = "nats-server.log"
 CHILD_LOCK_FILE = "nats-server.lock"
 URL_FILE = "nats-url"
+CONF_FILE = "nats.conf"
 LOG_LIMIT = 16 * 1024 * 1024
 """A log file that is larger is set aside at the next start."""
 PROCESSORS_VARIABLE = "GOMAXPROCS"
@@ -72,12 +74,19 @@ class EmbeddedNats:
         directory: A data directory that is locked by this process, and stays so while the server runs.
         port: Where it listens on the loopback interface; 0 takes any free port.
         environ: Where passwords and the binary's name are looked up; by default this process's environment.
+        names: What the cluster calls its log and the subjects.
     """
 
     def __init__(
-        self, directory: DataDirectory, port: int = 4222, *, environ: Mapping[str, str] | None = None
+        self,
+        directory: DataDirectory,
+        port: int = 4222,
+        *,
+        environ: Mapping[str, str] | None = None,
+        names: Names = Names(),  # noqa: B008  - immutable
     ) -> None:
         self._directory = directory
+        self._names = names
         self._port = port
         self._environ = os.environ if environ is None else environ
         self._process: asyncio.subprocess.Process | None = None
@@ -218,10 +227,17 @@ class EmbeddedNats:
             raise DataDirectoryUnusable(self._directory.path, f"{LOG_FILE}: {error.strerror}") from error
         return size
 
+    def _conf(self) -> Path:
+        if self._names == Names():
+            return find_nats_conf()
+        told = "# Written anew at each start: nats.conf with the names of this cluster.\n"
+        self._directory.write(CONF_FILE, told + nats_conf(self._names))
+        return self._directory.path / CONF_FILE
+
     async def _spawn(self, binary: Path, lock: int) -> asyncio.subprocess.Process:
         program = [
             str(binary),
-            *("--config", str(find_nats_conf())),
+            *("--config", str(self._conf())),
             *("--port", str(self._port or -1)),
             *("--ports_file_dir", str(self._directory.path)),
         ]
