@@ -134,7 +134,7 @@ async def test_that_a_decision_did_not_take_in_what_stood_before_it_is_said() ->
         return msgspec.structs.replace(data, basis=msgspec.structs.replace(data.basis, sequence=1))
 
     (finding,) = (await explained_in_memory(tampered(log.commits, earlier), "t1")).findings
-    assert finding.message == "it was decided on what was known up to 1, and 3 stands before it"
+    assert finding.message == "it was decided on what was known up to 1, and 2 stands before it"
 
 
 async def test_others_have_turns_while_a_long_log_is_gone_through() -> None:
