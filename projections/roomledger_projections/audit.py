@@ -18,6 +18,7 @@ from roomledger_events.envelope import Address, Commit, Event, Payload
 from roomledger_events.mentions import ACTORS, ALL, BOUNDARIES, CONFERENCE, FIELDS, Mention, Thing
 from roomledger_events.subjects import Kind
 from roomledger_projections.projection import Projection, Table, each, moment
+from roomledger_projections.statements import add
 
 # -- Tables
 
@@ -38,7 +39,7 @@ COLUMNS: Final = tuple(list(TABLES["events"].columns)[5:])
 PLACES: Final = 1000
 """A row's id is the sequence times this, and twice the place; an event's second row is behind its first."""
 MAX_ID: Final = 2**63 - 1
-_INSERT: Final = f"INSERT INTO events VALUES ({', '.join('?' * len(TABLES['events'].columns))})"  # noqa: S608  - placeholders
+_ADD: Final = add("events", " ".join(TABLES["events"].columns))
 _HEAD: Final = len(TABLES["events"].columns) - len(COLUMNS)
 """So many columns say which event it is."""
 _AT: Final = {Thing(name): place for place, name in enumerate(COLUMNS, _HEAD)}
@@ -104,7 +105,7 @@ def _with_more(row: list[Any], more: Iterable[tuple[int, str | None]]) -> Sequen
 
 
 FOLD: Final = tuple(
-    each(cause, _INSERT, _folded(cause)) for cause in CATALOGUE.values() if cause.kind is not Kind.LOAD
+    each(cause, _ADD, _folded(cause)) for cause in CATALOGUE.values() if cause.kind is not Kind.LOAD
 )
 
 # -- Queries

@@ -2,11 +2,23 @@
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from typing import Final
 
 from roomledger_events import nodes, tasks, workers
 from roomledger_events.envelope import Commit, Event, to_json
-from roomledger_projections.projection import Projection, Row, Table, Values, moment, on, put, rows, where
+from roomledger_projections.projection import (
+    Projection,
+    Row,
+    Table,
+    Values,
+    each,
+    moment,
+    on,
+    rows,
+    where,
+)
+from roomledger_projections.statements import change, put, remove, sql_on
 
 # -- Tables
 
@@ -47,11 +59,10 @@ _PUT_WORKER: Final = put(
     " properties",
     once="joined_at joined_sequence",
 )
-_FORGET_WORKER: Final = "DELETE FROM workers WHERE id = ? AND purpose = ?"
-_SET_STATE: Final = "UPDATE workers SET state = ? WHERE id = ?"
-_SET_LOAD: Final = "UPDATE workers SET load = ?, load_reported_at = ? WHERE id = ?"
-_DRAIN: Final = "UPDATE workers SET draining_since = ?, drain_deadline = ? WHERE id = ?"
-_UNDRAIN: Final = "UPDATE workers SET draining_since = NULL, drain_deadline = NULL WHERE id = ?"
+_FORGET_WORKER: Final = remove("workers", "id", where="purpose")
+_SET_STATE: Final = change("workers", "id", "state")
+_SET_LOAD: Final = change("workers", "id", "load load_reported_at")
+_DRAIN: Final = change("workers", "id", "draining_since drain_deadline")
 
 
 def _of_worker(info: workers.WorkerInfo) -> Values:
@@ -73,16 +84,20 @@ _RESERVE: Final = put(
     "tasks", "purpose id", "worker state since expires_at reserve_ms isp region decided_sequence"
 )
 _HOLD: Final = put("tasks", "purpose id", "worker state since expires_at")
-_EXTEND: Final = """UPDATE tasks SET reserve_ms = ?, expires_at = CASE state WHEN 'reserved'
-    THEN coalesce(?, expires_at) END WHERE purpose = ? AND id = ?"""
-_FREE_TASK: Final = "DELETE FROM tasks WHERE purpose = ? AND id = ? AND worker = ?"
-_FREE_TASKS: Final = "DELETE FROM tasks WHERE worker = ? AND purpose = ?"
+_EXTEND: Final = change("tasks", "purpose id", "reserve_ms")
+_EXTEND_RESERVED: Final = change("tasks", "purpose id", "expires_at", where="state")
+_FREE_TASK: Final = remove("tasks", "purpose id", where="worker")
+_FREE_TASKS: Final = sql_on("tasks", "DELETE FROM tasks WHERE worker = ? AND purpose = ?")
 
 
 def _reserved(c: Commit, e: Event, d: tasks.WorkerReserved) -> Values:
     wish = d.preference
     held = (d.worker, "reserved", moment(e.time), moment(d.expires_at), d.reserve_ms)
     return (c.boundary.name, d.task, *held, wish.isp, wish.region, c.sequence)
+
+
+def _extended(c: Commit, _e: Event, d: tasks.ReservationExtended, _place: int) -> Iterable[Values]:
+    return () if d.expires_at is None else ((c.boundary.name, d.task, moment(d.expires_at), "reserved"),)
 
 
 def _laid_down(c: Commit, e: Event, d: tasks.TaskLaidDown) -> Values:
@@ -94,10 +109,10 @@ def _picked_up(c: Commit, e: Event, d: tasks.TaskPickedUp) -> Values:
 
 
 _PUT_NODE: Final = put("nodes", "worker id", "state since")
-_FORGET_NODE: Final = "DELETE FROM nodes WHERE worker = ? AND id = ?"
+_FORGET_NODE: Final = remove("nodes", "worker id")
 _PUT_ROOM: Final = put("node_rooms", "worker node room", "assigned_at")
-_FREE_ROOM: Final = "DELETE FROM node_rooms WHERE worker = ? AND node = ? AND room = ?"
-_FREE_ROOMS: Final = "DELETE FROM node_rooms WHERE worker = ? AND node = ?"
+_FREE_ROOM: Final = remove("node_rooms", "worker node room")
+_FREE_ROOMS: Final = sql_on("node_rooms", "DELETE FROM node_rooms WHERE worker = ? AND node = ?")
 
 # c: the commit, e: the event, d: its data
 FOLD: Final = (
@@ -116,16 +131,13 @@ FOLD: Final = (
     on(workers.WorkerQuit, _FORGET_WORKER, lambda c, _, d: (d.worker, c.boundary.name)),
     on(workers.WorkerLost, _FREE_TASKS, lambda c, _, d: (d.worker, c.boundary.name)),
     on(workers.WorkerLost, _FORGET_WORKER, lambda c, _, d: (d.worker, c.boundary.name)),
-    on(workers.WorkerStateReported, _SET_STATE, lambda _c, _e, d: (d.state, d.worker)),
-    on(workers.WorkerDraining, _DRAIN, lambda _, e, d: (moment(e.time), moment(d.deadline), d.worker)),
-    on(workers.WorkerUndrained, _UNDRAIN, lambda _c, _e, d: (d.worker,)),
-    on(workers.LoadReported, _SET_LOAD, lambda _, e, d: (d.load, moment(e.time), d.worker)),
+    on(workers.WorkerStateReported, _SET_STATE, lambda _c, _e, d: (d.worker, d.state)),
+    on(workers.WorkerDraining, _DRAIN, lambda _, e, d: (d.worker, moment(e.time), moment(d.deadline))),
+    on(workers.WorkerUndrained, _DRAIN, lambda _c, _e, d: (d.worker, None, None)),
+    on(workers.LoadReported, _SET_LOAD, lambda _, e, d: (d.worker, d.load, moment(e.time))),
     on(tasks.WorkerReserved, _RESERVE, _reserved),
-    on(
-        tasks.ReservationExtended,
-        _EXTEND,
-        lambda c, _, d: (d.reserve_ms, moment(d.expires_at), c.boundary.name, d.task),
-    ),
+    on(tasks.ReservationExtended, _EXTEND, lambda c, _, d: (c.boundary.name, d.task, d.reserve_ms)),
+    each(tasks.ReservationExtended, _EXTEND_RESERVED, _extended),
     on(tasks.ReservationCancelled, _FREE_TASK, lambda c, _, d: (c.boundary.name, d.task, d.worker)),
     on(tasks.ReservationExpired, _FREE_TASK, lambda c, _, d: (c.boundary.name, d.task, d.worker)),
     on(tasks.TaskPickedUp, _HOLD, _picked_up),

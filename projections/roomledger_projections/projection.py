@@ -1,8 +1,9 @@
 """What a projection is: a part of what we know, as tables, a fold and queries, in a value without I/O.
 
-The fold is a list of changes, each a statement that one type of event causes.  It never refuses: what is in
-the log has happened, so a statement that finds no row to change changes none.  Foreign keys are declared for
-those who look at the tables; they are not enforced, since the row they point to may have been unreadable.
+The fold is a list of changes, each a statement (`statements.py`) that one type of event causes.  It never
+refuses: what is in the log has happened, so a statement that finds no row to change changes none.  Foreign
+keys are declared for those who look at the tables; they are not enforced, since the row they point to may
+have been unreadable.
 """
 
 import sqlite3
@@ -16,6 +17,7 @@ import msgspec
 
 from roomledger_events.envelope import Commit, Event, Payload
 from roomledger_events.subjects import Kind
+from roomledger_projections.statements import Statement
 
 P = TypeVar("P", bound=Payload)
 Values = tuple[Any, ...]
@@ -49,30 +51,30 @@ class Change(NamedTuple):
 
     Attributes:
         cause: The type of event.
-        statement: The SQL of the change.
-        values: The values of its parameters; where `many` is set, those of each time that it runs.
-        many: Whether the statement runs once for each row that the event tells of.
+        statement: The change.
+        values: The values of its parameters; where `many` is set, those of each time that it is made.
+        many: Whether it is made once for each row that the event tells of.
     """
 
     cause: type[Payload]
-    statement: str
+    statement: Statement
     values: Callable[..., Any]
     many: bool = False
 
 
-def on(cause: type[P], statement: str, values: Callable[[Commit, Event, P], Values]) -> Change:
-    """Return the change that runs a statement once for each event of a type."""
+def on(cause: type[P], statement: Statement, values: Callable[[Commit, Event, P], Values]) -> Change:
+    """Return the change that makes a statement once for each event of a type."""
     return Change(cause, statement, values)
 
 
 def each(
-    cause: type[P], statement: str, rows: Callable[[Commit, Event, P, int], Iterable[Sequence[object]]]
+    cause: type[P], statement: Statement, rows: Callable[[Commit, Event, P, int], Iterable[Sequence[object]]]
 ) -> Change:
-    """Return the change that runs a statement for each of the rows that an event tells of.
+    """Return the change that makes a statement for each of the rows that an event tells of.
 
     Args:
         cause: The type of event.
-        statement: The SQL of the change.
+        statement: The statement.
         rows: Returns the parameters of each, from the commit, the event, its data and its place there.
     """
     return Change(cause, statement, rows, many=True)
@@ -107,25 +109,13 @@ class Projection:
         """The kinds of boundaries whose events it folds."""
         return frozenset(change.cause.kind for change in self.fold)
 
-
-def put(table: str, key: str, columns: str = "", *, once: str = "") -> str:
-    """Return the statement that inserts a row, or sets these columns of the one with that key.
-
-    Its parameters are the key's columns, then the others, then those that are set once.
-
-    Args:
-        table: Its name.
-        key: The key's columns, with blanks between them.
-        columns: Those that are set in either case, likewise.
-        once: Those that a row which is there keeps.
-    """
-    keys, others = key.split(), columns.split()
-    names = [*keys, *others, *once.split()]
-    changed = ", ".join(f"{name} = excluded.{name}" for name in others)
-    return (
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  - names from the code
-        f" ON CONFLICT ({', '.join(keys)}) DO {f'UPDATE SET {changed}' if changed else 'NOTHING'}"
-    )
+    @cached_property
+    def integers(self) -> dict[str, frozenset[str]]:
+        """Table → its columns of whole numbers."""
+        return {
+            name: frozenset(column for column, kind in table.columns.items() if kind is int)
+            for name, table in self.tables.items()
+        }
 
 
 _text_of: Final = msgspec.to_builtins

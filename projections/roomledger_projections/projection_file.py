@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from roomledger_events.envelope import Address, Commit, Event, Unreadable
 from roomledger_events.subjects import EXPIRING, Boundary
 from roomledger_projections.errors import NotAProjection, ProjectionLocked, ProjectionUnwritable
+from roomledger_projections.gathered import Gathered
 from roomledger_projections.projection import Projection, Table
 
 Asked = ParamSpec("Asked")
@@ -304,11 +305,10 @@ class ProjectionFile:
         return skipped
 
     def _fold(self, told: Iterable[_Told]) -> list[Skipped]:
-        """Make the changes of all events; those in a row that share a statement at once, which is faster."""
-        changes, run = self._changes, self._db.executemany
+        """Make the changes of all events, those of one row at once."""
+        changes = self._changes
+        gathered = Gathered(self._db.executemany, self.projection.integers)
         skipped: list[Skipped] = []
-        shared = ""
-        waiting: list[Sequence[object]] = []
         for commit, place, event in told:
             data = event.data
             caused = changes.get(type(data))
@@ -318,17 +318,11 @@ class ProjectionFile:
                     skipped.append(Skipped(address, commit.boundary, data.reason, event.type))
                 continue
             for _, statement, values, many in caused:
-                if statement is not shared:
-                    if waiting:
-                        run(shared, waiting)
-                        waiting = []
-                    shared = statement
                 if many:
-                    waiting.extend(values(commit, event, data, place))
+                    gathered.take_all(statement, values(commit, event, data, place))
                 else:
-                    waiting.append(values(commit, event, data))
-        if waiting:
-            run(shared, waiting)
+                    gathered.take(statement, values(commit, event, data))
+        gathered.write()
         return skipped
 
     def _fold_one_by_one(self, told: Iterable[_Told]) -> list[Skipped]:

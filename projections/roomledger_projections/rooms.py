@@ -15,10 +15,10 @@ from roomledger_projections.projection import (
     each,
     moment,
     on,
-    put,
     rows,
     where,
 )
+from roomledger_projections.statements import change, put, remove, sql_on
 
 # -- Tables
 
@@ -58,25 +58,25 @@ _CREATE: Final = put(
     "service name participant_limit views created_at created_sequence generation changed_at"
     " deleted_at controller_worker controller_node",
 )
-_CHANGE: Final = "UPDATE rooms SET name = ?, participant_limit = ?, views = ?, changed_at = ? WHERE id = ?"
-_DELETE: Final = """UPDATE rooms SET deleted_at = ?, controller_worker = NULL, controller_node = NULL
-    WHERE id = ?"""
-_CONTROL: Final = (
-    "UPDATE rooms SET controller_worker = ?, controller_node = ?, controller_epoch = ? WHERE id = ?"
+_CHANGE: Final = change("rooms", "id", "name participant_limit views changed_at")
+_DELETE: Final = change("rooms", "id", "deleted_at controller_worker controller_node")
+_CONTROL: Final = change("rooms", "id", "controller_worker controller_node controller_epoch")
+_RELEASE: Final = sql_on(
+    "rooms",
+    """UPDATE rooms SET controller_worker = NULL, controller_node = NULL
+    WHERE id = ? AND controller_epoch <= ?""",
 )
-_RELEASE: Final = """UPDATE rooms SET controller_worker = NULL, controller_node = NULL
-    WHERE id = ? AND controller_epoch <= ?"""
 _PUT_ROLE: Final = put("roles", "room role", f"place {' '.join(_MEDIA)}")
-_CLEAR_ROLES: Final = "DELETE FROM roles WHERE room = ?"
-_CLEAR_ROOM: Final = "DELETE FROM participants WHERE room = ?"
+_CLEAR_ROLES: Final = sql_on("roles", "DELETE FROM roles WHERE room = ?")
+_CLEAR_ROOM: Final = sql_on("participants", "DELETE FROM participants WHERE room = ?")
 _JOIN: Final = put(
     "participants",
     "room id",
     f"user role {' '.join(_MEDIA)} portal token isp region joined_at joined_sequence away_since back_by",
 )
-_SEE: Final = "UPDATE participants SET portal = ?, away_since = ?, back_by = ? WHERE room = ? AND id = ?"
-_LEAVE: Final = "DELETE FROM participants WHERE room = ? AND id = ?"
-_PERMIT: Final = f"UPDATE participants SET {' = ?, '.join(_MEDIA)} = ? WHERE room = ? AND id = ?"  # noqa: S608  - names from above
+_SEE: Final = change("participants", "room id", "portal away_since back_by")
+_PERMIT: Final = change("participants", "room id", " ".join(_MEDIA))
+_LEAVE: Final = remove("participants", "room id")
 
 
 def _created(c: Commit, e: Event, d: events.RoomCreated) -> Values:
@@ -88,7 +88,7 @@ def _created(c: Commit, e: Event, d: events.RoomCreated) -> Values:
 
 def _changed(c: Commit, e: Event, d: events.RoomChanged) -> Values:
     kept = d.settings
-    return (kept.name, kept.participant_limit, _labels(kept), moment(e.time), c.boundary.name)
+    return (c.boundary.name, kept.name, kept.participant_limit, _labels(kept), moment(e.time))
 
 
 def _joined(c: Commit, e: Event, d: events.ParticipantJoined) -> Values:
@@ -117,22 +117,22 @@ FOLD: Final = (
     on(events.RoomChanged, _CHANGE, _changed),
     on(events.RoomChanged, _CLEAR_ROLES, lambda c, _e, _d: (c.boundary.name,)),
     each(events.RoomChanged, _PUT_ROLE, _roles),
-    on(events.RoomDeleted, _DELETE, lambda c, e, _: (moment(e.time), c.boundary.name)),
+    on(events.RoomDeleted, _DELETE, lambda c, e, _: (c.boundary.name, moment(e.time), None, None)),
     on(events.RoomDeleted, _CLEAR_ROOM, lambda c, _e, _d: (c.boundary.name,)),
-    on(events.ControllerTakenOver, _CONTROL, lambda c, _, d: (d.worker, d.node, d.epoch, c.boundary.name)),
+    on(events.ControllerTakenOver, _CONTROL, lambda c, _, d: (c.boundary.name, d.worker, d.node, d.epoch)),
     on(events.ControllerReleased, _RELEASE, lambda c, _, d: (c.boundary.name, d.epoch)),
     on(events.ParticipantJoined, _JOIN, _joined),
     on(
         events.ParticipantAway,
         _SEE,
-        lambda c, e, d: (d.portal, moment(e.time), moment(d.back_by), c.boundary.name, d.participant),
+        lambda c, e, d: (c.boundary.name, d.participant, d.portal, moment(e.time), moment(d.back_by)),
     ),
-    on(events.ParticipantBack, _SEE, lambda c, _, d: (d.portal, None, None, c.boundary.name, d.participant)),
+    on(events.ParticipantBack, _SEE, lambda c, _, d: (c.boundary.name, d.participant, d.portal, None, None)),
     on(events.ParticipantLeft, _LEAVE, lambda c, _, d: (c.boundary.name, d.participant)),
     on(
         events.PermissionChanged,
         _PERMIT,
-        lambda c, _, d: (*_media(d.permission), c.boundary.name, d.participant),
+        lambda c, _, d: (c.boundary.name, d.participant, *_media(d.permission)),
     ),
 )
 

@@ -11,7 +11,8 @@ from typing import Final
 from roomledger_events.envelope import Commit, Event
 from roomledger_events.rooms import ParticipantJoined, RoomDeleted
 from roomledger_events.tokens import TokenIssued, TokenRevoked
-from roomledger_projections.projection import Projection, Row, Table, Values, moment, on, put, rows, where
+from roomledger_projections.projection import Projection, Row, Table, Values, moment, on, rows, where
+from roomledger_projections.statements import change, put, sql_on
 
 # -- Tables
 
@@ -34,11 +35,17 @@ _ISSUE: Final = put(
     "id",
     "room service user role state portal code isp region issued_at issued_sequence generation expires_at",
 )
-_USE: Final = "UPDATE tokens SET state = 'used', used_by = ?, used_at = ? WHERE id = ?"
-_REVOKE: Final = """UPDATE tokens SET state = CASE state WHEN 'issued' THEN 'revoked' ELSE state END,
-    revoked_by = ?, revoked_at = ? WHERE id = ? AND revoked_at IS NULL"""
-_REVOKE_ALL: Final = """UPDATE tokens SET state = 'revoked', revoked_by = ?, revoked_at = ?
-    WHERE room = ? AND state = 'issued' AND expires_at > ?"""
+_USE: Final = change("tokens", "id", "state used_by used_at")
+_REVOKE: Final = sql_on(
+    "tokens",
+    """UPDATE tokens SET state = CASE state WHEN 'issued' THEN 'revoked' ELSE state END,
+    revoked_by = ?, revoked_at = ? WHERE id = ? AND revoked_at IS NULL""",
+)
+_REVOKE_ALL: Final = sql_on(
+    "tokens",
+    """UPDATE tokens SET state = 'revoked', revoked_by = ?, revoked_at = ?
+    WHERE room = ? AND state = 'issued' AND expires_at > ?""",
+)
 
 
 def _issued(c: Commit, e: Event, d: TokenIssued) -> Values:
@@ -54,7 +61,7 @@ def _voided(c: Commit, e: Event, _: RoomDeleted) -> Values:
 # e: the event, d: its data
 FOLD: Final = (
     on(TokenIssued, _ISSUE, _issued),
-    on(ParticipantJoined, _USE, lambda _, e, d: (d.participant, moment(e.time), d.token)),
+    on(ParticipantJoined, _USE, lambda _, e, d: (d.token, "used", d.participant, moment(e.time))),
     on(TokenRevoked, _REVOKE, lambda _, e, d: (e.actor, moment(e.time), d.token)),
     on(RoomDeleted, _REVOKE_ALL, _voided),
 )

@@ -134,11 +134,11 @@ def test_every_index_that_the_fold_needs_is_there_from_the_beginning() -> None:
         file = ProjectionFile(projection, loading=True)
         for change in projection.fold:
             plan = file.ask(
-                lambda db, sql=change.statement: db.execute(
+                lambda db, sql=change.statement.sql: db.execute(
                     f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?")
                 ).fetchall()
             )
-            assert not [step for *_, step in plan if step.startswith("SCAN")], change.statement
+            assert not [step for *_, step in plan if step.startswith("SCAN")], change.statement.sql
 
 
 def test_a_fold_in_memory_equals_one_in_a_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 import pytest
 
 from roomledger.event_store.errors import LogUnavailable
-from roomledger.runtime.arrivals import BATCH_EVENTS, READ_AHEAD, batches
+from roomledger.runtime.arrivals import BATCH_EVENTS, batches
 from roomledger_events.envelope import Commit
 from tests.support.commits import PORTAL, commit, joined_worker
 
@@ -63,7 +63,7 @@ async def test_a_slow_taker_holds_the_reader_up_instead_of_the_memory() -> None:
         await anext(found)
         for _ in range(10):
             await asyncio.sleep(0)
-        assert read <= 3 * READ_AHEAD
+        assert read <= 3 * BATCH_EVENTS
 
 
 async def test_closing_it_closes_the_reader() -> None:

@@ -8,48 +8,74 @@ from typing import Final
 from roomledger.runtime.ending import end
 from roomledger_events.envelope import Commit
 
-READ_AHEAD: Final = 1024
-"""Commits that may wait for whoever takes the batches."""
 BATCH_EVENTS: Final = 4096
-"""From so many events on a batch is large enough."""
+"""From so many events on a batch is large enough, and no more is read ahead."""
 
 
-async def batches(commits: AsyncGenerator[Commit]) -> AsyncGenerator[list[Commit]]:
+async def batches(
+    commits: AsyncGenerator[Commit], *, events: int = BATCH_EVENTS
+) -> AsyncGenerator[list[Commit]]:
     """Yield what a reader or follower of the log yields, all that has arrived at once.
 
     It is read on while a batch is worked on. Whoever stops early closes this generator
     (`contextlib.aclosing`), which closes the other one.
 
+    Args:
+        commits: What is read.
+        events: From so many on a batch is large enough.
+
     Raises:
         EventStoreError: What reading the log raises, after all that had arrived before.
     """
-    arrived: asyncio.Queue[Commit | None] = asyncio.Queue(READ_AHEAD)
-    reading = asyncio.create_task(_read(commits, arrived))
+    arrivals = _Arrivals(events)
+    reading = asyncio.create_task(_read(commits, arrivals))
     try:
-        more = True
-        while more:
-            batch: list[Commit] = []
-            events = 0
-            while events < BATCH_EVENTS and not (batch and arrived.empty()):
-                commit = await arrived.get()
-                if commit is None:
-                    more = False
-                    break
-                batch.append(commit)
-                events += len(commit.events)
-            if batch:
-                yield batch
+        while batch := await arrivals.next_batch():
+            yield batch
         await reading
     finally:
         await end(reading)
 
 
-async def _read(commits: AsyncGenerator[Commit], arrived: asyncio.Queue[Commit | None]) -> None:
+class _Arrivals:
+    """What waits for whoever takes the batches."""
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
+        self._commits: list[Commit] = []
+        self._events = 0
+        self._more = True
+        self._something = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def add(self, commit: Commit) -> None:
+        """Put a commit in; wait if these are enough."""
+        self._commits.append(commit)
+        self._something.set()
+        self._events += len(commit.events) or 1
+        if self._events >= self._enough:
+            self._room.clear()
+            await self._room.wait()
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self._more = False
+        self._something.set()
+
+    async def next_batch(self) -> list[Commit]:
+        """Return all that is there, waiting for something; nothing once nothing more comes."""
+        await self._something.wait()
+        batch, self._commits, self._events = self._commits, [], 0
+        if self._more:
+            self._something.clear()
+        self._room.set()
+        return batch
+
+
+async def _read(commits: AsyncGenerator[Commit], arrivals: _Arrivals) -> None:
     async with aclosing(commits):
         try:
             async for commit in commits:
-                await arrived.put(commit)
-        except Exception:
-            await arrived.put(None)
-            raise
-        await arrived.put(None)
+                await arrivals.add(commit)
+        finally:
+            arrivals.end()
