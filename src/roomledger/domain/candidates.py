@@ -57,6 +57,7 @@ class Candidates:
         self.pools: dict[Key, Pool] = {}
         self._workers: dict[int, Worker] = {}
         self._match = lru_cache(MATCHES)(self._find_match)
+        self._by_load: Final = self.strategy.pool.move is not Pool.move
 
     @property
     def draws(self) -> bool:
@@ -117,8 +118,9 @@ class Candidates:
             self._leave(worker, placed)
             self._count(now, 1)
         elif placed != worker.effective:
-            for pool in worker.pools:
-                pool.move(worker.number, placed, worker.effective)
+            if self._by_load:
+                for pool in worker.pools:
+                    pool.move(worker.number, placed, worker.effective)
             worker.placed = worker.effective
 
     def choose(self, preference: Preference, draw: float, most: int = RANKED) -> Choice:

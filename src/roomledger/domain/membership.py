@@ -206,10 +206,11 @@ def state_reported(state: SchedulerState, _event: Event, data: WorkerStateReport
 def load_reported(state: SchedulerState, event: Event, data: LoadReported) -> None:
     """Take a worker's load in; all reservations are part of it but the youngest."""
     if worker := state.workers.get(data.worker):
-        missed = worker.missed_by(event.time, state.report_delay)
-        del worker.recent[: len(worker.recent) - missed]
-        worker.load = millionths(data.load)
-        worker.effective = worker.load + missed * state.task_load
+        worker.load = worker.effective = millionths(data.load)
+        if recent := worker.recent:
+            missed = worker.missed_by(event.time, state.report_delay)
+            del recent[: len(recent) - missed]
+            worker.effective += missed * state.task_load
         state.candidates.settle(worker)
 
 

@@ -150,10 +150,11 @@ def reserved(state: SchedulerState, event: Event, data: WorkerReserved) -> None:
     if task is None:
         task = Task(data.task, worker.id, RESERVED, data.reserve_ms, None, event.correlationid)
         state.add(task, worker)
+        state.deadlines.move(task, data.expires_at)
     else:
         task.reserve_ms = data.reserve_ms
         task.correlation = event.correlationid
-    state.hold(task, worker, RESERVED, data.expires_at)
+        state.hold(task, worker, RESERVED, data.expires_at)
     state.candidates.remember(data.preference, worker, data.basis.load)
     if state.task_load:
         worker.effective += state.task_load

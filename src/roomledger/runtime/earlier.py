@@ -22,14 +22,14 @@ class Earlier:
     def __init__(self, known: Mapping[str, int] | None = None) -> None:
         self._older: dict[str, int] = dict(known or {})
         self._newer: dict[str, int] = {}
-        self._since: datetime | None = None
+        self._full: datetime | None = None
 
     def note(self, commit: Commit) -> None:
         """Take a commit in."""
-        if self._since is None:
-            self._since = commit.time
-        if commit.time >= self._since + REMEMBERED or len(self._newer) >= MOST:
-            self._older, self._newer, self._since = self._newer, {}, commit.time
+        if self._full is None:
+            self._full = commit.time + REMEMBERED
+        elif commit.time >= self._full or len(self._newer) >= MOST:
+            self._older, self._newer, self._full = self._newer, {}, commit.time + REMEMBERED
         for event in commit.events:
             if event.causationid is not None:
                 self._newer.setdefault(event.causationid, commit.sequence)
