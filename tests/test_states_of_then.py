@@ -37,6 +37,12 @@ class UpTo:
         last = self._last if until is None else min(until, self._last)
         return self._store.read(only, start=start, until=last)
 
+    def stretches(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[list[Commit]]:
+        last = self._last if until is None else min(until, self._last)
+        return self._store.stretches(only, start=start, until=last)
+
     async def position(self) -> Head:
         return (await self._store.position())._replace(sequence=self._last)
 

@@ -208,6 +208,17 @@ async def test_reading_starts_and_ends_with_the_sequences_that_are_named(log: Lo
     assert sequences_of(await everything(log.store.read(start=4, until=7))) == [4, 5, 6, 7]
 
 
+async def test_in_stretches_the_same_commits_are_read(log: Log) -> None:
+    await fill(log.store, 600)
+    await log.store.append(TOKENS, [event()], None)
+    await log.put(ROOM, b"{")
+    for only, start, until in (((), 1, None), ((), 4, 300), ((ROOM,), 590, None), ((TOKENS,), 1, 600)):
+        stretches = [stretch async for stretch in log.store.stretches(only, start=start, until=until)]
+        assert all(stretches)
+        read = await everything(log.store.read(only, start=start, until=until))
+        assert [commit for stretch in stretches for commit in stretch] == read
+
+
 async def test_a_filter_lets_one_boundary_pass(log: Log) -> None:
     await fill(log.store, 2)
     await fill(log.store, 3, OTHER)

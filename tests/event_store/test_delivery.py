@@ -14,7 +14,7 @@ def delivery(numbers: list[int], form: str = SHORT, after: int = 0) -> Delivery:
         for number in numbers
     ]
     subjects = [f"ledger.room.r{number}" for number in numbers]
-    return Delivery.numbered(replies, subjects, [b"%d" % number for number in numbers], after)
+    return Delivery.numbered(".".join(replies), subjects, [b"%d" % number for number in numbers], after)
 
 
 @pytest.mark.parametrize("form", [SHORT, LONG, LONGEST], ids=["short", "long", "longest"])
@@ -38,7 +38,7 @@ def test_what_is_pending_is_told_by_the_last_message_that_is_taken() -> None:
 def test_a_message_without_a_number_interrupts(replies: list[str]) -> None:
     filled = [reply.format(sequence=1, number=1, time=1, pending=1) for reply in replies]
     with pytest.raises(Interrupted, match="does not number"):
-        Delivery.numbered(filled, ["s"] * len(replies), [b""] * len(replies), 0)
+        Delivery.numbered(".".join(filled), ["s"] * len(replies), [b""] * len(replies), 0)
 
 
 def test_it_ends_with_the_sequence_that_is_the_last_one_wanted() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from roomledger.event_store import file_log
 from roomledger.event_store.errors import ExportDamaged, ExportTooNew, ExportUnusable, NotAnExport
 from roomledger.event_store.export_format import FORMAT, ExportWriter
 from roomledger.event_store.file_log import FileLog
@@ -49,6 +50,15 @@ async def test_it_is_read_like_the_log(path: Path) -> None:
     assert await read(log) == COMMITS
     assert await log.position() == (CREATED, 5)
     assert [commit async for commit in log.follow(start=4)] == COMMITS[3:]
+    log.close()
+
+
+async def test_in_stretches_the_same_commits_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_log, "_IN_A_TURN", 2)
+    log = FileLog.open(path)
+    assert [stretch async for stretch in log.stretches()] == [COMMITS[:2], COMMITS[2:4], COMMITS[4:]]
+    assert [stretch async for stretch in log.stretches([ROOM], until=2)] == [[COMMITS[1]]]
+    assert [stretch async for stretch in log.stretches(start=6)] == []
     log.close()
 
 

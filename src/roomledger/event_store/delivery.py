@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 _SHORT: Final = 9
-_LONG: Final = 11
+_NUMBERS: Final = 4
 
 
 class Interrupted(Exception):
@@ -43,12 +43,12 @@ class Delivery:
         return len(self.sequences)
 
     @classmethod
-    def numbered(cls, replies: Sequence[str], subjects: list[str], bodies: list[bytes], after: int) -> Self:
+    def numbered(cls, replies: str, subjects: list[str], bodies: list[bytes], after: int) -> Self:
         """Return messages with what their reply subjects tell, up to the first place where one is missing.
 
         Args:
-            replies: ``$JS.ACK.<stream>.<consumer>.<n>.<sequence>.<number>.<time>.<pending>``, or with a
-                domain and an account before the stream and perhaps something behind (ADR-15).
+            replies: ``$JS.ACK.<stream>.<consumer>.<n>.<sequence>.<number>.<time>.<pending>`` for each, joined
+                by dots; or with a domain and an account before the stream and perhaps more behind (ADR-15).
             subjects: What the messages were appended to.
             bodies: Their bodies.
             after: The number that the consumer gave the message before them, 0 for none.
@@ -56,21 +56,23 @@ class Delivery:
         Raises:
             Interrupted: They have no such reply subjects.
         """
-        parts = ".".join(replies).split(".")
-        width = replies[0].count(".") + 1
-        if len(parts) != width * len(replies) or (width != _SHORT and width < _LONG):
-            raise Interrupted(f"{replies[0]!r} does not number a message")
+        count = len(bodies)
+        width = (replies.count(".") + 1) // count
         first = 5 if width == _SHORT else 7
-        numbers = list(map(int, parts[first + 1 :: width]))
-        count = len(numbers)
+        *same, _ = replies.split(".", first)
+        parts = replies.replace(".".join((*same, "")), "").split(".")  # what is the same in all of them
+        width -= first
+        if width < _NUMBERS or len(parts) != width * count:
+            raise Interrupted(f"{replies[:200]!r} does not number {count} messages")
+        numbers = list(map(int, parts[1::width]))
         if numbers != list(range(after + 1, after + 1 + count)):
             count = next(place for place, number in enumerate(numbers) if number != after + 1 + place)
         return cls(
-            list(map(int, parts[first : count * width : width])),
-            list(map(int, parts[first + 2 : count * width : width])),
+            list(map(int, parts[: count * width : width])),
+            list(map(int, parts[2 : count * width : width])),
             subjects[:count],
             bodies[:count],
-            int(parts[(count - 1) * width + first + 3]),
+            int(parts[(count - 1) * width + 3]),
         )
 
     def only(self, places: Sequence[int]) -> "Delivery":

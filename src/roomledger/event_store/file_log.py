@@ -102,6 +102,24 @@ class FileLog:
             async for commit, _ in commits:
                 yield commit
 
+    async def stretches(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[list[Commit]]:
+        """Yield the commits that are there, many at a time; see `ReadableLog.stretches`.
+
+        Raises:
+            ExportDamaged: As `read`.
+        """
+        stretch: list[Commit] = []
+        async with aclosing(self.read(only, start=start, until=until)) as commits:
+            async for commit in commits:
+                stretch.append(commit)
+                if len(stretch) == _IN_A_TURN:
+                    yield stretch
+                    stretch = []
+        if stretch:
+            yield stretch
+
     def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
         """Yield the commits from a sequence on, and end: nothing is added to a file.
 

@@ -136,7 +136,8 @@ class LeanConsumer:
         self._inbox.flow = []
 
     def _read(self, replies: list[bytes], subjects: list[bytes], bodies: list[bytes]) -> Delivery:
-        delivery = Delivery.numbered(_texts(replies), _texts(subjects), bodies, self._last)
+        told, to = b".".join(replies).decode(), b" ".join(subjects).decode().split(" ")
+        delivery = Delivery.numbered(told, to, bodies, self._last)
         self._last += len(delivery)
         if len(delivery) < len(bodies):
             self._inbox.fault = f"message {self._last + 1} of the consumer is missing"
@@ -211,7 +212,3 @@ class _Inbox:
     def _fail(self, fault: str) -> None:
         self.fault = self.fault or fault
         self.something.set()
-
-
-def _texts(words: list[bytes]) -> list[str]:
-    return b" ".join(words).decode().split(" ")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -103,6 +104,14 @@ class MemoryStore:
             commit = self._commit(sequence, wanted)
             if commit is not None:
                 yield commit
+
+    async def stretches(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[list[Commit]]:
+        """Yield the commits that are there, one at a time; see `EventStore.stretches`."""
+        async with aclosing(self.read(only, start=start, until=until)) as commits:
+            async for commit in commits:
+                yield [commit]
 
     async def follow(self, only: Filter = (), *, start: int = 1) -> AsyncGenerator[Commit]:
         """Yield the commits from a sequence on and those to come; see `EventStore.follow`."""

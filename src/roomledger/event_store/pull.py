@@ -187,7 +187,7 @@ class PullConsumer:
 
     def _read(self, received: list[Msg]) -> Delivery:
         delivery = Delivery.numbered(
-            [message.reply for message in received],
+            ".".join([message.reply for message in received]),
             [message.subject for message in received],
             [message.data for message in received],
             self._last,

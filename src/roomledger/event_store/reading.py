@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -135,6 +135,14 @@ class JetStreamLog:
             return self._single(start)
         return self._commits(only, start, until, live=False)
 
+    async def stretches(
+        self, only: Filter = (), *, start: int = 1, until: int | None = None
+    ) -> AsyncGenerator[list[Commit]]:
+        """Yield the commits that are there, many at a time; see `EventStore.stretches`."""
+        async with aclosing(self._stretches(only, start, until, live=False)) as stretches:
+            async for stretch in stretches:
+                yield stretch.commits
+
     async def stored(
         self, only: Filter = (), *, start: int = 1, until: int | None = None
     ) -> AsyncGenerator[tuple[Commit, bytes]]:
@@ -254,7 +262,8 @@ class JetStreamLog:
         if len(known) < len(boundaries):
             delivery = delivery.only([place for place, each in enumerate(boundaries) if each is not None])
         # Exact: a double tells the microseconds of the next two centuries apart.
-        times = [datetime.fromtimestamp(stored // 1000 / 1e6, UTC) for stored in delivery.nanoseconds]
+        stored = [nanoseconds // 1000 / 1e6 for nanoseconds in delivery.nanoseconds]
+        times = msgspec.convert(stored, list[datetime], strict=False)
         return _Stretch(decode_all(delivery.sequences, known, times, delivery.bodies), delivery.bodies)
 
     async def _get(self, query: dict[str, Any]) -> Commit | None:

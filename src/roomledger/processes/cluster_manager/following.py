@@ -80,8 +80,10 @@ class Following:
             LogUnavailable: The log could not be read.
         """
         head = await self._store.position()
-        async for commit in self._store.read(READS, start=self.sequence + 1, until=head.sequence):
-            self._take_in(commit)
+        stretches = self._store.stretches(READS, start=self.sequence + 1, until=head.sequence)
+        async with contextlib.aclosing(stretches):
+            async for commits in stretches:
+                self._take_in(commits)
         self.sequence = max(self.sequence, head.sequence)
 
     def begin(self, purposes: dict[str, Followed], sequence: int) -> None:
@@ -91,22 +93,23 @@ class Following:
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._store.follow(READS, start=self.sequence + 1)) as commits:
             async for commit in commits:
-                self._take_in(commit)
+                self._take_in([commit])
 
-    def _take_in(self, commit: Commit) -> None:
-        kind, name = commit.boundary
-        decider = self._decider(name)
-        followed = self.purposes.get(name)
-        if followed is None:
-            followed = self.purposes[name] = Followed(decider.initial())
-        self.sequence = commit.sequence
-        if commit.sequence <= followed.basis:
-            return
-        self.events += len(commit.events)
-        followed.earlier.note(commit)
-        state, evolve = followed.state, decider.evolve
-        for event in commit.events:
-            state = evolve(state, event)
-        followed.state = state
-        if kind is _SCHEDULER:
-            followed.sequence = commit.sequence
+    def _take_in(self, commits: list[Commit]) -> None:
+        purposes = self.purposes
+        for commit in commits:
+            (kind, name), sequence, events = commit.boundary, commit.sequence, commit.events
+            decider, followed = self._decider(name), purposes.get(name)
+            if followed is None:
+                followed = purposes[name] = Followed(decider.initial())
+            self.sequence = sequence
+            if sequence <= followed.basis:
+                continue
+            self.events += len(events)
+            followed.earlier.note(commit)
+            state, evolve = followed.state, decider.evolve
+            for event in events:
+                state = evolve(state, event)
+            followed.state = state
+            if kind is _SCHEDULER:
+                followed.sequence = sequence
