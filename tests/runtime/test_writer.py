@@ -376,7 +376,7 @@ async def test_while_the_log_is_away_callers_are_told_and_nothing_is_lost(nats_s
 
 
 async def test_a_full_queue_is_busy(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roomledger.runtime.writer.QUEUE_LIMIT", 2)
+    monkeypatch.setattr("roomledger.runtime.intake.QUEUE_LIMIT", 2)
     async with opened(nats_server) as store, writing(store) as writer:
         answers = await asyncio.gather(
             *(writer.submit(Quit(f"w{n}"), ME) for n in range(3)), return_exceptions=True

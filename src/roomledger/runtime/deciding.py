@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from random import random
 from typing import Any, Final, Generic, TypeVar
 
-from roomledger.domain.decider import Context, Decider, Decision
+from roomledger.domain.decider import Context, Decider
 from roomledger.event_store.errors import Conflict
 from roomledger.event_store.store import EventStore
 from roomledger.runtime.arrivals import batches
 from roomledger.runtime.commands import Answer, Meta
-from roomledger_events.envelope import Address, Commit, Event
-from roomledger_events.identifiers import new_id
+from roomledger.runtime.envelopes import enveloped
+from roomledger_events.envelope import Address, Commit
+from roomledger_events.identifiers import new_ids
 from roomledger_events.subjects import Boundary
 
 State = TypeVar("State")
@@ -136,7 +137,7 @@ async def decide_once(
         decision = decider.decide(folded.state, wanted, context)
         reflected = Address(folded.basis)
         if decision.facts:
-            events = enveloped(decision, meta, source=source, time=context.now)
+            events = enveloped(decision.facts, meta, source=source, time=context.now, ids=new_ids(1))
             sequence = await store.append(boundary, events, folded.expected)
             reflected = Address(sequence, len(events) - 1)
         if decision.refusal is not None:
@@ -166,21 +167,3 @@ async def decide_once(
             except TimeoutError:
                 raise lost from None
             _take_in(folded, commits, boundary, decider)
-
-
-def enveloped(decision: Decision, meta: Meta, *, source: str, time: datetime) -> list[Event]:
-    """Put the facts of a decision into their envelopes."""
-    return [
-        Event.of(
-            fact.data,
-            about=fact.about,
-            id=new_id(),
-            source=source,
-            time=time,
-            correlation=fact.correlation or meta.correlation or meta.command or fact.about,
-            causation=meta.causation or meta.command,
-            actor=meta.actor,
-            traceparent=meta.traceparent,
-        )
-        for fact in decision.facts
-    ]

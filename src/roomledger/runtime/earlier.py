@@ -2,14 +2,46 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from roomledger.domain.decider import Decider
+from roomledger.domain.errors import Refusal
+from roomledger.runtime.commands import Answer
 from roomledger_events.envelope import Commit
+
+State = TypeVar("State")
 
 REMEMBERED: Final = timedelta(minutes=10)
 """For this long the same command gets the same answer."""
 MOST: Final = 100_000
 """As many commands are remembered at least, if they are not older than that."""
+
+
+def first_answer(
+    decider: Decider[State, Any],
+    state: State,
+    command: Any,  # noqa: ANN401  - the decider knows its commands
+    asked: str | None,
+    commit: Commit,
+    now: datetime,
+) -> Answer | Refusal | None:
+    """Return what a command was answered that led to a commit; None to have it decided anew.
+
+    Args:
+        decider: The rules.
+        state: What the log has led to since.
+        command: What was asked for.
+        asked: The command's id.
+        commit: The first one that it led to.
+        now: The time; what was longer ago than `REMEMBERED` is forgotten.
+    """
+    caused = [(place, event) for place, event in enumerate(commit.events) if event.causationid == asked]
+    if not caused or commit.time < now - REMEMBERED:
+        return None
+    first = decider.again(state, command, [event for _, event in caused])
+    if first is None or first.refusal is not None:
+        return None if first is None else first.refusal
+    return Answer(first.answer, commit.sequence, caused[-1][0])
 
 
 class Earlier:
