@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SHARED = {"__main__", "callers", "crowd", "figures", "sessions", "sockets"}
+SHARED = {"__main__", "callers", "crowd", "figures", "sessions", "sockets", "watching"}
 
 
 def main() -> None:

@@ -4,8 +4,9 @@
 
 The cluster manager, the management API, conference workers with their nodes, and nats-server are processes of
 their own; all other workers and all participants are played by this process, over the wire. The log is
-exported to one file. With ``--check`` it is verified, simulated without any change, and every decision is
-explained; the exit code is 1 if one of them is not as it should be.
+exported to one file. With ``--check`` it is verified, simulated without any change, every decision is
+explained, and the states at random moments are compared with what a process knew then that followed the log
+live, and with what the manager said of its own; the exit code is 1 if one of them is not as it should be.
 """
 
 import argparse
@@ -15,13 +16,15 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from benchmarks.crowd import Crowd, Sizes, settings
 from benchmarks.figures import process, report, server
 from benchmarks.tokens import KEY, free_port
+from benchmarks.watching import compared, digest_of, read
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.event_store.connection import connect
 from roomledger.event_store.file_log import FileLog
@@ -30,6 +33,10 @@ from roomledger.runtime.nats_server import EmbeddedNats
 from roomledger_events.subjects import ANY, Boundary, Kind
 
 CONFERENCES = 2
+COMMITS = 4
+"""So many commits there are for each participant, at least."""
+MOMENTS = 50
+"""At so many moments at least the state is looked at."""
 
 
 async def recorded(sizes: Sizes, file: Path, *, check: bool) -> list[dict[str, Any]]:
@@ -54,9 +61,10 @@ async def recorded(sizes: Sizes, file: Path, *, check: bool) -> list[dict[str, A
         broker = await connect(nats.url, "service", nats.credentials["service"])
         crowd = Crowd(broker, port, sizes)
         begin = time.perf_counter()
-        await crowd.come()
-        await crowd.live()
-        seconds = time.perf_counter() - begin
+        async with watched(nats, path / "api", sizes, beside(file)) if check else nullcontext():
+            await crowd.come()
+            await crowd.live()
+            seconds = time.perf_counter() - begin
         await broker.close()
         exported = json.loads(await command(nats, path / "api", "export", str(file), "--json", "--force"))
         rows: list[dict[str, Any]] = [
@@ -64,6 +72,8 @@ async def recorded(sizes: Sizes, file: Path, *, check: bool) -> list[dict[str, A
             *({"what": what, "count": count, "seconds": ""} for what, count in crowd.told.most_common()),
         ]
         if check:
+            same = await replayed(nats, path / "api", beside(file))
+            rows.append({"what": "live: states replayed otherwise", "count": int(not same), "seconds": ""})
             live = json.loads(await command(nats, path / "api", "verify", "--json"))
             rows.append(
                 {"what": "live: findings", "count": live["wrong"], "seconds": round(live["seconds"], 1)}
@@ -97,7 +107,42 @@ async def checked(file: Path) -> list[dict[str, Any]]:
             "count": sum(agrees is not True for _, agrees in said),
             "seconds": "",
         },
+        *await compared(file, beside(file)),
     ]
+
+
+def beside(file: Path) -> Path:
+    """Return the path of what was seen while a log was made."""
+    return file.with_name(f"{file.name}.seen")
+
+
+@asynccontextmanager
+async def watched(nats: EmbeddedNats, data: Path, sizes: Sizes, seen: Path) -> AsyncIterator[None]:
+    """Have a process of its own follow the log for the time of a block, and write down what it knows."""
+    gap = max(1, sizes.participants * COMMITS // MOMENTS)
+    with seen.open("wb") as file:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.watching", str(gap), str(sizes.seed)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=file,
+            env=environment(nats, data),
+        )
+        assert child.stdin is not None
+        try:
+            yield
+        finally:
+            child.stdin.close()
+            if await child.wait():
+                message = "who watched the log ended with a failure"
+                raise SystemExit(message)
+
+
+async def replayed(nats: EmbeddedNats, data: Path, seen: Path) -> bool:
+    """Have one of the states rebuilt by the command, from the server; return whether it is as it was seen."""
+    told = read(seen)
+    one = told[len(told) // 2]
+    state = json.loads(await command(nats, data, "replay", "--at", str(one.sequence), "--json"))
+    return digest_of(state) == one.digest
 
 
 async def explained(file: Path) -> list[tuple[bool, bool | None]]:
@@ -115,13 +160,18 @@ async def explained(file: Path) -> list[tuple[bool, bool | None]]:
     return said
 
 
+def environment(nats: EmbeddedNats | None, data: Path) -> dict[str, str]:
+    """Return what a command needs to know that works on this server, or on none."""
+    told = {name: value for name, value in os.environ.items() if not name.startswith("ROOMLEDGER_")}
+    told["ROOMLEDGER_DATA_DIR"] = str(data)
+    if nats is not None:
+        told["ROOMLEDGER_NATS_URL"] = nats.url
+        told["ROOMLEDGER_NATS_PASSWORD"] = nats.credentials["service"]
+    return told
+
+
 async def command(nats: EmbeddedNats | None, data: Path, *arguments: str) -> str:
     """Run a command and return what it printed; one that finds something wrong is told by what it prints."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROOMLEDGER_")}
-    environment["ROOMLEDGER_DATA_DIR"] = str(data)
-    if nats is not None:
-        environment["ROOMLEDGER_NATS_URL"] = nats.url
-        environment["ROOMLEDGER_NATS_PASSWORD"] = nats.credentials["service"]
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -129,7 +179,7 @@ async def command(nats: EmbeddedNats | None, data: Path, *arguments: str) -> str
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment,
+        env=environment(nats, data),
     )
     out, errors = await child.communicate()
     if not out:
@@ -139,7 +189,14 @@ async def command(nats: EmbeddedNats | None, data: Path, *arguments: str) -> str
 
 def clean(rows: list[dict[str, Any]]) -> bool:
     """Whether all that was checked is as it should be."""
-    wrong = {"live: findings", "winners not reproduced", "explanations that do not agree"}
+    wrong = {
+        "live: findings",
+        "live: states replayed otherwise",
+        "winners not reproduced",
+        "explanations that do not agree",
+        "states that are not what was known",
+        "findings with these",
+    }
     return not any(row["count"] for row in rows if row["what"] in wrong)
 
 

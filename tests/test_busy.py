@@ -8,17 +8,30 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.busy import checked, clean, recorded
+from benchmarks.busy import MOMENTS, checked, clean, recorded
 from benchmarks.crowd import Sizes
+from benchmarks.watching import Seen, compared, counts_of, digest_of
 from roomledger.domain.purpose import PurposeSettings
 from roomledger.event_store.file_log import FileLog
 from roomledger.runtime.explaining import explained
+from roomledger.runtime.rebuilding import Rebuilt
 from roomledger.runtime.token_explaining import token_explained
 from roomledger.runtime.verifying import Report, verified
 from roomledger_events.envelope import Commit, Payload
 from roomledger_events.rooms import ParticipantJoined, RoomChanged, RoomCreated
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.tasks import WorkerReserved
+from tests.support.commits import (
+    CREATED,
+    PORTAL,
+    ROOM,
+    TOKENS,
+    created,
+    issued,
+    joined,
+    joined_worker,
+    log_of,
+)
 from tests.support.decided import tampered
 from tests.support.exported import exported
 
@@ -78,6 +91,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> list[Commit]:
         assert told["simulated requests"] == told["explained decisions"] > SMALL.participants
         assert told["live: states compared"] >= 2
         assert told["live: joins"] >= SMALL.participants / 2
+        assert told["states at random moments"] >= 20
+        assert told["states of managers"] >= 20
+        assert told["participants at most at one of them"] > 1
         return await read(file)
 
     return asyncio.run(run())
@@ -168,6 +184,26 @@ async def test_a_participant_over_the_limit_is_named_by_verify_and_by_explain(
     }
 
 
+async def test_a_state_of_then_that_the_log_does_not_lead_to_is_named(tmp_path: Path) -> None:
+    """Nobody follows here: what would have been seen is made of one log, and compared with another."""
+    commits = log_of(
+        (PORTAL, joined_worker("w1")), (ROOM, created()), (TOKENS, issued("t1")), (ROOM, joined("p1"))
+    )
+    seen = []
+    with Rebuilt() as state:
+        for each in commits:
+            state.take_in([each], CREATED)
+            known = state.as_json()
+            seen.append(Seen(each.sequence, digest_of(known), counts_of(known), []))
+    watched = tmp_path / "log.seen"
+    watched.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in seen))
+    same = counts(await compared(exported(tmp_path / "log", commits), watched))
+    assert (same["states at random moments"], same["states that are not what was known"]) == (4, 0)
+    other = [*commits[:3], msgspec.structs.replace(commits[3], events=commits[1].events)]
+    differing = counts(await compared(exported(tmp_path / "log", other), watched))
+    assert differing["states that are not what was known"] == 1
+
+
 @pytest.mark.chaos
 async def test_a_log_of_thousands_is_clean_too(tmp_path: Path) -> None:
     file = tmp_path / "busy.jsonl"
@@ -176,3 +212,6 @@ async def test_a_log_of_thousands_is_clean_too(tmp_path: Path) -> None:
     assert clean(rows), rows
     assert told["live: decisions"] == told["live: decisions that agree"] >= 2 * MIDDLE.participants
     assert told["explained refusals"] > 0
+    assert told["states at random moments"] >= MOMENTS
+    assert told["states of managers"] >= MOMENTS
+    assert min(told[f"{what} at most at one of them"] for what in ("participants", "tasks")) > MOMENTS
