@@ -11,6 +11,7 @@ from roomledger.cli.explain import explain
 from roomledger.domain.membership import Drain
 from roomledger.domain.placement import LayDownTask, Schedule
 from roomledger.domain.purpose import PurposeSettings
+from roomledger.runtime.errors import NoSuchMoment
 from roomledger_events.envelope import Commit, Payload
 from roomledger_events.tasks import WorkerReserved
 from tests.support.commits import ROOM, TOKENS, created, issued, joined, log_of
@@ -133,3 +134,9 @@ async def test_what_cannot_be_of_a_token_is_said_loudly(tmp_path: Path) -> None:
     assert "4.0 t1: p2 joined with the token that p1 had used up" in result.output
     told = json.loads((await explained(tmp_path, commits, "token", "t1", "--json")).output)
     assert "t1" in {each["about"] for each in told["findings"]}
+
+
+async def test_a_sequence_after_the_end_of_the_log_is_refused(log: PurposeLog, tmp_path: Path) -> None:
+    result = await explained(tmp_path, log.commits, "task", "sip", "t1", "--at", "99")
+    assert isinstance(result.exception, NoSuchMoment)
+    assert str(result.exception).endswith("the log ends at sequence 10, before 99")

@@ -102,3 +102,10 @@ def test_a_moment_beside_the_log_is_told(run: Run) -> None:
 def test_something_else_is_not_read(run: Run, tmp_path: Path) -> None:
     (tmp_path / "whole.jsonl").write_text("hello")
     assert isinstance(run("log.jsonl").exception, NotAnExport)
+
+
+def test_a_directory_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+    result = run("nowhere/log.jsonl")
+    assert isinstance(result.exception, FileNotFoundError)
+    assert result.exception.filename == "nowhere"
+    assert not (tmp_path / "nowhere").exists()

@@ -94,3 +94,24 @@ async def test_what_is_no_change_is_told(
     result = await run(tmp_path, log, *arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+async def test_a_picture_is_written_over_a_file_only_by_force(log: PurposeLog, tmp_path: Path) -> None:
+    picture = tmp_path / "kept.svg"
+    picture.write_text("mine")
+    refused = await run(tmp_path, log, "--plot", str(picture))
+    assert (refused.exit_code, picture.read_text()) == (2, "mine")
+    assert "is there already" in refused.output
+    forced = await run(tmp_path, log, "--plot", str(picture), "--force")
+    assert (forced.exit_code, "<svg" in picture.read_text()) == (0, True)
+
+
+async def test_a_picture_has_to_have_a_directory(log: PurposeLog, tmp_path: Path) -> None:
+    result = await run(tmp_path, log, "--plot", str(tmp_path / "nowhere" / "x.svg"))
+    assert (result.exit_code, "there is no directory" in result.output) == (2, True)
+
+
+async def test_that_nobody_knows_a_worker_that_is_left_out_is_told(log: PurposeLog, tmp_path: Path) -> None:
+    result = await run(tmp_path, log, "--without", "w7", "--without", "w1")
+    assert "w7, which is to be left out, is no worker in this part of the log" in result.stderr
+    assert "w1, which" not in result.stderr

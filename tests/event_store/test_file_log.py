@@ -91,8 +91,9 @@ async def test_a_bookmark_of_the_log_holds_in_its_export(path: Path) -> None:
     log.close()
 
 
-async def test_a_compressed_one_is_read(tmp_path: Path) -> None:
-    packed = tmp_path / "log.jsonl.gz"
+@pytest.mark.parametrize("name", ["log.jsonl.gz", "log.jsonl"])
+async def test_a_compressed_one_is_read_whatever_its_name(tmp_path: Path, name: str) -> None:
+    packed = tmp_path / name
     with gzip.open(packed, "wb") as file:
         exported_into(file, COMMITS)
     log = FileLog.open(packed)
@@ -170,6 +171,16 @@ def test_a_cut_compressed_one_is_found(path: Path, tmp_path: Path) -> None:
     packed = tmp_path / "log.jsonl.gz"
     packed.write_bytes(gzip.compress(path.read_bytes())[:-20])
     with pytest.raises(ExportDamaged, match="its end is missing"):
+        FileLog.open(packed)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_changed_compressed_one_is_found(path: Path, tmp_path: Path, share: float) -> None:
+    body = bytearray(gzip.compress(path.read_bytes()))
+    body[int(len(body) * share)] ^= 0xFF
+    packed = tmp_path / "log.jsonl.gz"
+    packed.write_bytes(body)
+    with pytest.raises(ExportDamaged):
         FileLog.open(packed)
 
 

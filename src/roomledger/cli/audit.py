@@ -21,6 +21,7 @@ from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, log_sou
 from roomledger.cli.moments import moment_of, order_of
 from roomledger.cli.playing import told_plain
 from roomledger.cli.progress import progress_shown
+from roomledger.cli.written import Force, check_writable, write
 from roomledger.domain.causes import Chain, Command, Effect, cause_of, chains
 from roomledger.domain.trail import Trail
 from roomledger.runtime.moments import span as span_of
@@ -84,7 +85,7 @@ def audit(  # noqa: PLR0913  - one for each option
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with a drawn timeline.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write the page over a file that is there.")] = False,
+    force: Force = False,
     nats: Nats = None,
     data_dir: DataDir = None,
     log_file: LogFile = None,
@@ -92,8 +93,8 @@ def audit(  # noqa: PLR0913  - one for each option
     """Show all that concerns one thing, in order, with who caused what."""
     if sum((as_json, as_csv, html is not None)) > 1:
         raise typer.BadParameter("choose one of them", param_hint="--json, --csv and --html")
-    if html is not None and html.exists() and not force:
-        raise typer.BadParameter(f"{html} is there already: --force writes over it", param_hint="--html")
+    if html is not None:
+        check_writable(html, "--html", force=force)
     span = (
         None if start is None else moment_of(start, "--from"),
         None if until is None else moment_of(until, "--to"),
@@ -113,7 +114,7 @@ def audit(  # noqa: PLR0913  - one for each option
     elif as_csv:
         _write_csv(found)
     elif html is not None:
-        _write_page(found, html)
+        _write_page(found, html, force=force)
     else:
         _show(found)
 
@@ -182,14 +183,14 @@ def _write_csv(found: Timeline) -> None:
 # -- For people
 
 
-def _write_page(found: Timeline, file: Path) -> None:
+def _write_page(found: Timeline, file: Path, *, force: bool) -> None:
     if len(found.events) > DRAWN:
         message = (
             f"there are {len(found.events):,} events, and a page holds at most {DRAWN:,}: choose a part with"
             " --from and --to, or take --csv"
         )
         raise typer.BadParameter(message, param_hint="--html")
-    file.write_text(page(found.thing, found.id, found.events, found.causes, found.chains), encoding="utf-8")
+    write(file, page(found.thing, found.id, found.events, found.causes, found.chains), force=force)
     typer.echo(f"{len(found.events)} events are drawn in {file}")
 
 

@@ -27,4 +27,7 @@ def told(error: Exception) -> tuple[list[str], int | None]:
     if isinstance(error, pydantic.ValidationError):
         problems = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in error.errors()]
         return [f"setting {place}: {message}" for place, message in problems], 2
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror[0].lower() + error.strerror[1:]
+        return [reason if error.filename is None else f"{error.filename}: {reason}"], 1
     return ([str(error)], 1) if isinstance(error, FAILURES) else ([], None)

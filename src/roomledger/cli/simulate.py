@@ -16,6 +16,7 @@ from roomledger.cli.log_source import DataDir, LogFile, LogSource, Nats, check_b
 from roomledger.cli.moments import moment_of, order_of
 from roomledger.cli.progress import progress_shown
 from roomledger.cli.simulation_plot import plot
+from roomledger.cli.written import Force, check_writable, write
 from roomledger.domain.purpose import StrategyName
 from roomledger.domain.simulation import Changes, Result, WorkerResult
 from roomledger.runtime.purposes import settings_of
@@ -46,6 +47,7 @@ def simulate(  # noqa: PLR0913  - one for each option
     ] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="SEQ|TIME", help="The last moment.")] = None,
     picture: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it, as SVG.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
     nats: Nats = None,
     data_dir: DataDir = None,
@@ -59,14 +61,18 @@ def simulate(  # noqa: PLR0913  - one for each option
     first = None if start is None else moment_of(start, "--from")
     last = None if end is None else moment_of(end, "--to")
     order_of(first, last, "--from, --to")
+    if picture is not None:
+        check_writable(picture, "--plot", force=force)
     source = log_source(nats, data_dir, log_file)
     result = asyncio.run(_simulated(source, changes, first, last))
     if picture is not None:
-        picture.write_text(plot(result.purposes))
+        write(picture, plot(result.purposes), force=force)
     if as_json:
         typer.echo(to_json(result))
     else:
         _show(result)
+    for worker in sorted(set(without or ()).difference(result.workers)):
+        typer.echo(f"{worker}, which is to be left out, is no worker in this part of the log", err=True)
     nothing_changed = not (strategy or max_load or task_load or without)
     if nothing_changed and result.moved:
         typer.echo(f"{result.moved} recorded winners were not reproduced", err=True)

@@ -3,7 +3,7 @@
 The first line is a `Header`, the last one an `Ending` with the number of commits and events and the SHA-256
 of all lines before it. Every line between is one commit, in log order: ``{"sequence", "boundary", "time",
 "events"}``, the events byte for byte as they stand in the log. A body that is no JSON, or not on one line,
-stands as Base64 in ``body`` instead. A name that ends in ``.gz`` means that the file is compressed.
+stands as Base64 in ``body`` instead. The file may be compressed by gzip.
 """
 
 import base64

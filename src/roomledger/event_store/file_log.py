@@ -7,9 +7,11 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from array import array
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Final, Self, TypeVar, cast
 
@@ -25,6 +27,8 @@ from roomledger_events.subjects import ANY, Boundary
 LONGEST_LINE: Final = 8 * MAX_BYTES
 """No line of an export is longer: a commit's body in Base64 and what stands around it."""
 
+_GZIP: Final = b"\x1f\x8b"
+"""What a compressed file begins with (RFC 1952, 2.3.1)."""
 _CHUNK: Final = 1024 * 1024
 _IN_A_TURN: Final = 64
 """After so many commits others get their turn, as they do while a server is asked."""
@@ -74,7 +78,10 @@ class FileLog:
             ExportDamaged: Something of it is missing, or was changed.
             OSError: It cannot be read.
         """
-        file = _unpacked(path) if path.suffix == ".gz" else path.open("rb")
+        file = path.open("rb")
+        if file.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
+            file.close()
+            file = _unpacked(path)
         try:
             return cls(path, file, *_checked(path, file))
         except BaseException:
@@ -171,17 +178,17 @@ class FileLog:
             yield from lines
 
 
-def _unpacked(path: Path) -> IO[bytes]:
-    file = cast("IO[bytes]", tempfile.TemporaryFile(prefix="roomledger-log-"))  # noqa: SIM115  - kept open
+def _unpacked(path: Path) -> BufferedReader:
+    file = cast("BufferedReader", tempfile.TemporaryFile(prefix="roomledger-log-"))  # noqa: SIM115  - kept open
     try:
         with gzip.open(path) as packed:
             shutil.copyfileobj(packed, file, _CHUNK)
     except EOFError as error:
         file.close()
         raise ExportDamaged(path, "its end is missing") from error
-    except gzip.BadGzipFile as error:
+    except (gzip.BadGzipFile, zlib.error) as error:
         file.close()
-        raise NotAnExport(path, str(error)) from error
+        raise ExportDamaged(path, f"it cannot be unpacked: {error}") from error
     except BaseException:
         file.close()
         raise

@@ -13,6 +13,7 @@ from roomledger.domain.repetition import missing_reports, steps
 from roomledger.domain.scheduler import SCHEDULER
 from roomledger.domain.task_rules import Before, TaskRules
 from roomledger.event_store.store import ReadableLog
+from roomledger.runtime.errors import NoSuchMoment
 from roomledger.runtime.progress import Progress
 from roomledger.runtime.slices import in_slices
 from roomledger_events.envelope import Commit
@@ -38,6 +39,7 @@ async def explained(
 
     Raises:
         Refusal: No decision on such a task is in the log (``no_such_task``).
+        NoSuchMoment: The log ends before the last sequence that is to be looked at.
         EventStoreError: The log could not be read.
     """
     return (await all_explained(log, settings, task, until=until, last=True, on_progress=on_progress))[-1]
@@ -64,11 +66,14 @@ async def all_explained(
 
     Raises:
         Refusal: No decision on such a task is in the log (``no_such_task``).
+        NoSuchMoment: The log ends before the last sequence that is to be looked at.
         EventStoreError: The log could not be read.
     """
     retracing = Retracing(settings, task)
     head = await log.position()
-    end = head.sequence if until is None else min(until, head.sequence)
+    if until is not None and until > head.sequence:
+        raise NoSuchMoment(f"the log ends at sequence {head.sequence}, before {until}")
+    end = head.sequence if until is None else until
     found: list[Explanation] = []
     read = log.read(boundaries_of(settings.purpose), until=end)
     async with aclosing(in_slices(read, end, on_progress)) as commits:

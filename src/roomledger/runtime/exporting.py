@@ -1,6 +1,7 @@
 """Copies of a part of the log: as JSON lines, to be read like the log, or as SQLite, to be looked at."""
 
 import asyncio
+import errno
 import gzip
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -167,7 +168,10 @@ def _replacing(path: Path, *, replace: bool) -> Iterator[Path]:
 
     Raises:
         FileInTheWay: The other one is there, and is not to be replaced.
+        FileNotFoundError: There is no directory for it.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory", str(path.parent))
     if not replace and path.exists():
         raise FileInTheWay(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")

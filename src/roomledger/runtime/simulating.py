@@ -15,6 +15,7 @@ from roomledger.runtime.moments import span
 from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import ANY, Boundary, Kind
+from roomledger_events.workers import WorkerJoined
 
 READS = (Boundary(Kind.SCHEDULER, ANY), Boundary(Kind.LOAD, ANY))
 
@@ -26,11 +27,13 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
         first: The first sequence of the span.
         last: Its last one.
         purposes: Each purpose that anything was requested of.
+        workers: All workers that there were, with something to do or without.
     """
 
     first: int
     last: int
     purposes: tuple[Result, ...]
+    workers: tuple[str, ...]
 
     @property
     def moved(self) -> int:
@@ -50,6 +53,7 @@ class _Worlds:
         self._parted = False
         self.events = 0
         self.simulations: dict[str, Simulation] = {}
+        self.workers: set[str] = set()
 
     def take_in(self, batch: list[Commit]) -> None:
         """Take commits in."""
@@ -62,6 +66,9 @@ class _Worlds:
             simulation = self.simulations.get(name) or self._begin(name, commit)
             simulation.take_in(commit)
             self.events += len(commit.events)
+            self.workers |= {
+                each.data.worker for each in commit.events if isinstance(each.data, WorkerJoined)
+            }
 
     def _begin(self, name: str, commit: Commit) -> Simulation:
         simulation = self.simulations[name] = Simulation(self._settings(name), self._changes(name))
@@ -102,4 +109,9 @@ async def simulated(
             await asyncio.to_thread(worlds.take_in, batch)
             on_progress(Progress(batch[-1].sequence, last, worlds.events))
     results = [simulation.result() for _, simulation in sorted(worlds.simulations.items())]
-    return Simulated(first=first, last=last, purposes=tuple(result for result in results if result.requests))
+    return Simulated(
+        first=first,
+        last=last,
+        purposes=tuple(result for result in results if result.requests),
+        workers=tuple(sorted(worlds.workers)),
+    )
