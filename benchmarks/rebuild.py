@@ -31,6 +31,7 @@ from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.layout import Layout
 from roomledger.processes.cluster_manager.following import Following
 from roomledger.processes.cluster_manager.snapshots import Snapshots, Taken
+from roomledger.runtime.garbage import collect_rarely
 from roomledger.runtime.projection_rebuild import rebuild
 from roomledger.runtime.projector import Projector
 from roomledger.runtime.purposes import settings_of
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print lines of JSON")
     arguments = parser.parse_args()
     log_lines.set_up()
+    collect_rarely()  # as the commands do that rebuild
     steps = sorted({max(arguments.events // part, 1_000) for part in (100, 10, 1)})
     rows: list[dict[str, Any]] = []
     for together in TOGETHER:

@@ -18,7 +18,7 @@ from roomledger_events.envelope import Address, Commit, Event, Payload
 from roomledger_events.mentions import ACTORS, ALL, BOUNDARIES, CONFERENCE, FIELDS, Mention, Thing
 from roomledger_events.subjects import Kind
 from roomledger_projections.projection import Projection, Table, each, moment
-from roomledger_projections.statements import add
+from roomledger_projections.statements import NULL, add
 
 # -- Tables
 
@@ -60,14 +60,14 @@ def _folded(cause: type[Payload]) -> Callable[[Commit, Event, Any, int], Sequenc
     again = [(_AT[thing], place) for thing, place in says if straight[thing] != place]
     in_columns = itemgetter(*(straight.get(Thing(name), len(fields) + 1) for name in COLUMNS))
     values_of = _values_of(fields)
-    nobody = ALL if cause.kind is Kind.TEXT else ""
+    nobody = ALL if cause.kind is Kind.TEXT else None
     may_be_of_conference = cause.kind is CONFERENCE.kind and "task" in fields
 
     def rows(c: Commit, e: Event, d: Any, place: int) -> Sequence[list[Any]]:  # noqa: ANN401  - of that type
         names = values_of(d)
         if "" in names or nobody in names:
-            names = tuple(None if name in {"", nobody} else name for name in names)
-        said = (*names, c.boundary.name, None)
+            names = tuple(NULL if name in {"", nobody} else name for name in names)
+        said = (*names, c.boundary.name, NULL)
         number = c.sequence * PLACES + 2 * place
         row = [number, c.sequence, place, e.type, moment(e.time), *in_columns(said)]
         chain = e.correlationid
@@ -84,22 +84,22 @@ def _folded(cause: type[Payload]) -> Callable[[Commit, Event, Any, int], Sequenc
     return rows
 
 
-def _values_of(fields: Sequence[str]) -> Callable[[Payload], tuple[str | None, ...]]:
+def _values_of(fields: Sequence[str]) -> Callable[[Payload], tuple[Any, ...]]:
     if len(fields) > 1:
         return attrgetter(*fields)
     return lambda data: tuple([getattr(data, name) for name in fields])
 
 
-def _with_more(row: list[Any], more: Iterable[tuple[int, str | None]]) -> Sequence[list[Any]]:
+def _with_more(row: list[Any], more: Iterable[tuple[int, Any]]) -> Sequence[list[Any]]:
     """Name more things in a row, and those for which there is no room in it in a second one."""
     second: list[Any] | None = None
     for at, name in more:
-        if not name or row[at] == name:
+        if not name or name is NULL or row[at] == name:
             continue
-        if row[at] is None:
+        if row[at] is NULL:
             row[at] = name
         else:
-            second = second or [row[0] + 1, *row[1:_HEAD], *[None] * len(COLUMNS)]
+            second = second or [row[0] + 1, *row[1:_HEAD], *[NULL] * len(COLUMNS)]
             second[at] = name
     return (row,) if second is None else (row, second)
 

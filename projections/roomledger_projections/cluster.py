@@ -76,7 +76,7 @@ def _of_worker(info: workers.WorkerInfo) -> Values:
         capacity.algorithms,
         info.properties,
     )
-    own = (info.max_load, info.ip, info.hostname, info.port, info.secure, info.via_host)
+    own = (info.max_load, info.ip, info.hostname, info.port, int(info.secure), info.via_host)
     return (*own, *map(to_json, lists))
 
 

@@ -15,7 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from roomledger_projections.statements import Statement, Verb, change, put, remove
+from roomledger_projections.statements import NULL, Statement, Verb, change, put, remove
 
 Values = tuple[Any, ...]
 _Write = tuple[Statement, Values]
@@ -57,7 +57,7 @@ class Gathered:
                 raise OverflowError(f"{number} is too large for {statement.parameters[at]}")
         if not width:
             self._write(rows)
-            self._run(statement.sql, [values])
+            self._run(statement.sql, [_bound(values)])
             return
         key = values[:width]
         waiting = rows.get(key)
@@ -105,7 +105,7 @@ class Gathered:
             if last.verb is Verb.PUT:
                 self._write(rows)
             else:
-                self._run(last.sql, [kept])
+                self._run(last.sql, [_bound(kept)])
             rows[key] = (statement, values, None)
 
     def _write(self, rows: _Rows) -> None:
@@ -120,9 +120,9 @@ class Gathered:
             firsts.setdefault(statement, []).append(values)
         rows.clear()
         for statement, those in firsts.items():
-            self._run(statement.sql, those)
+            self._run(statement.sql, map(_bound, those))
         for statement, group in groupby(puts, itemgetter(0)):
-            self._run(statement.sql, [values for _, values in group])
+            self._run(statement.sql, [_bound(values) for _, values in group])
 
     def _learn(self, statement: Statement) -> tuple[_Rows, int, tuple[int, ...]]:
         rows = self._rows.setdefault(statement.table, {})
@@ -131,6 +131,10 @@ class Gathered:
         found = rows, len(statement.key), integers
         self._known[statement] = found
         return found
+
+
+def _bound(values: Values) -> Values:
+    return tuple([NULL if value is None else value for value in values]) if None in values else values
 
 
 class _Becomes(Enum):

@@ -98,7 +98,8 @@ def _joined(c: Commit, e: Event, d: events.ParticipantJoined) -> Values:
 
 
 def _media(of: events.Permission | events.Role) -> Values:
-    return (of.publish.audio, of.publish.video, of.subscribe.audio, of.subscribe.video)
+    give, take = of.publish, of.subscribe
+    return (int(give.audio), int(give.video), int(take.audio), int(take.video))
 
 
 def _labels(kept: events.RoomSettings) -> str:

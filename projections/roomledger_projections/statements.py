@@ -7,6 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
+from math import nan
+from typing import Final
+
+NULL: Final = nan
+"""Nothing, as a value of a parameter.
+
+SQLite takes it for NULL, as any NaN. None means the same, but sqlite3 looks for an adapter for it each
+time, as for a bool, and that for all the columns of a row takes longer than to insert it.
+"""
 
 
 class Verb(Enum):

@@ -109,6 +109,15 @@ def test_a_new_row_is_behind_those_that_were_there() -> None:
     assert [row[1] for row in seats.rows()] == ["2", "1"]
 
 
+def test_what_is_none_is_written_as_nothing() -> None:
+    seats = Seats()
+    gathered = seats.gathered()
+    gathered.take(TAKE, ("a", "1", None, None))
+    gathered.take(CLOSE, ("b", None))
+    gathered.write()
+    assert seats.rows() == [("a", "1", None, None, None)]
+
+
 def test_rows_that_are_only_added_are_written_in_their_order() -> None:
     seats = Seats()
     gathered = seats.gathered()

@@ -3,7 +3,7 @@ import sqlite3
 import pytest
 
 from roomledger_projections.projection import rows
-from roomledger_projections.statements import Statement, add, change, put, remove, sql_on
+from roomledger_projections.statements import NULL, Statement, add, change, put, remove, sql_on
 
 
 @pytest.fixture
@@ -60,6 +60,11 @@ def test_a_row_is_changed_or_removed_only_where_it_has_the_value_asked_for(db: s
     run(db, change("seats", "row number", "since", where="guest"), "b", "1", None, "Bea")
     run(db, remove("seats", "row number", where="since"), "b", "1", None)
     assert seats(db) == []
+
+
+def test_null_stands_for_nothing(db: sqlite3.Connection) -> None:
+    run(db, put("seats", "row number", "guest since"), "b", "1", NULL, NULL)
+    assert rows(db, "SELECT guest IS NULL AS empty, since FROM seats") == [{"empty": 1, "since": None}]
 
 
 def test_a_removed_row_is_gone(db: sqlite3.Connection) -> None:

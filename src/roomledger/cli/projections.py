@@ -13,6 +13,7 @@ from roomledger.cli.progress import progress_shown
 from roomledger.event_store.errors import EventStoreError
 from roomledger.event_store.store import Head
 from roomledger.runtime.access import open_access
+from roomledger.runtime.garbage import collect_rarely
 from roomledger.runtime.projection_rebuild import RebuiltProjection, rebuild
 from roomledger.runtime.projection_status import Status, status
 from roomledger.runtime.projector import FOLDER
@@ -66,6 +67,7 @@ def rebuild_one(
     if name not in named:
         raise typer.BadParameter(f"there is no {name!r}; there are {', '.join(named)}", param_hint="NAME")
     known = settings.load(nats_url=nats, data_dir=data_dir)
+    collect_rarely()
     done = asyncio.run(_rebuild(known, named[name], replace=force))
     if as_json:
         typer.echo(to_json(done._asdict()))

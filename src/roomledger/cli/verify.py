@@ -21,6 +21,7 @@ from roomledger.domain.scheduler_digest import digest
 from roomledger.event_store.store import EventStore
 from roomledger.processes.cluster_manager.snapshots import Snapshots
 from roomledger.runtime.access import AUDIT, layout, open_access
+from roomledger.runtime.garbage import collect_rarely
 from roomledger.runtime.projector import FOLDER
 from roomledger.runtime.purposes import settings_of
 from roomledger.runtime.verifying import Report, verified
@@ -45,6 +46,7 @@ def verify(
 
     The exit code is 1 if anything is wrong.
     """
+    collect_rarely()
     report = asyncio.run(_report(log_source(nats, data_dir, log_file)))
     if as_json:
         typer.echo(to_json(report))

@@ -10,6 +10,8 @@ from roomledger_events.envelope import Commit
 
 BATCH_EVENTS: Final = 4096
 """From so many events on a batch is large enough, and no more is read ahead."""
+LOADING_EVENTS: Final = 16_384
+"""Likewise for whoever loads a whole log: what comes and goes within a batch is not written at all."""
 
 
 async def batches(

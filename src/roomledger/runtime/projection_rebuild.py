@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roomledger.event_store.store import Head, ReadableLog
-from roomledger.runtime.arrivals import batches
+from roomledger.runtime.arrivals import LOADING_EVENTS, batches
 from roomledger.runtime.progress import Progress
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import ANY, Boundary
@@ -87,7 +87,7 @@ class _Reading:
             await self._take_in(self._log.read(start=head.sequence, until=head.sequence), head)
 
     async def _take_in(self, commits: AsyncGenerator[Commit], head: Head) -> None:
-        async with aclosing(batches(commits)) as arrived:
+        async with aclosing(batches(commits, events=LOADING_EVENTS)) as arrived:
             async for batch in arrived:
                 await asyncio.to_thread(self._file.take_in, batch, head.created)
                 self.events += _events(batch)

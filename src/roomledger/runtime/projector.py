@@ -17,7 +17,7 @@ import structlog
 from roomledger.domain.errors import Code, Refusal
 from roomledger.event_store.errors import LogReplaced, LogUnavailable
 from roomledger.event_store.store import Bookmark, Head, ReadableLog, check
-from roomledger.runtime.arrivals import batches
+from roomledger.runtime.arrivals import BATCH_EVENTS, LOADING_EVENTS, batches
 from roomledger.runtime.ending import end
 from roomledger_events.envelope import Address, Commit
 from roomledger_projections import PROJECTIONS
@@ -190,10 +190,10 @@ class Projector:
     async def _read_to(self, end: int) -> None:
         start = min(file.position.sequence for file in self._files.values()) + 1
         if start <= end:
-            await self._take_in_all(self._log.read(start=start, until=end))
+            await self._take_in_all(self._log.read(start=start, until=end), LOADING_EVENTS)
 
-    async def _take_in_all(self, commits: AsyncGenerator[Commit]) -> None:
-        async with aclosing(batches(commits)) as arrived:
+    async def _take_in_all(self, commits: AsyncGenerator[Commit], at_once: int = BATCH_EVENTS) -> None:
+        async with aclosing(batches(commits, events=at_once)) as arrived:
             async for batch in arrived:
                 await self._take_in(batch)
 
