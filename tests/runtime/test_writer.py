@@ -141,6 +141,19 @@ async def writing(store: JetStreamStore, name: str = "m1") -> AsyncIterator[Writ
         yield writer
 
 
+def event(data: WorkerQuit | LoadReported) -> Event:
+    """Return an event of somebody who writes beside the writer."""
+    return Event.of(
+        data,
+        about=data.worker,
+        id=new_id(),
+        source="another",
+        time=datetime.now(UTC),
+        correlation="c",
+        actor="test",
+    )
+
+
 async def commits(store: JetStreamStore) -> list[Commit]:
     return [commit async for commit in store.read()]
 
@@ -254,15 +267,7 @@ async def test_what_another_wrote_is_taken_in_and_the_command_is_decided_again(
     nats_server: NatsServer,
 ) -> None:
     async with opened(nats_server) as store, writing(store) as writer:
-        beside = Event.of(
-            WorkerQuit(worker="w1"),
-            about="w1",
-            id=new_id(),
-            source="test",
-            time=datetime.now(UTC),
-            correlation="c",
-            actor="test",
-        )
+        beside = event(WorkerQuit(worker="w1"))
         await store.append(BOUNDARY, [beside], 1)
         answers = await asyncio.gather(*(writer.submit(Quit(name), ME) for name in ("w1", "w2")))
         assert [answer.value for answer in answers] == [0, 1]
@@ -278,15 +283,7 @@ async def test_a_notice_makes_the_writer_read_on(nats_server: NatsServer) -> Non
 
 async def test_catching_up_takes_in_all_that_is_there(nats_server: NatsServer) -> None:
     async with opened(nats_server) as store, writing(store) as writer:
-        beside = Event.of(
-            LoadReported(worker="w1", load=0.1),
-            about="w1",
-            id=new_id(),
-            source="test",
-            time=datetime.now(UTC),
-            correlation="c",
-            actor="test",
-        )
+        beside = event(LoadReported(worker="w1", load=0.1))
         await store.append(LOADS, [beside], None)
         await writer.catch_up()
         assert writer.state.reports == ["w1"]
@@ -294,15 +291,7 @@ async def test_catching_up_takes_in_all_that_is_there(nats_server: NatsServer) -
 
 async def test_what_another_wrote_before_a_commit_of_its_own_is_not_missed(nats_server: NatsServer) -> None:
     async with opened(nats_server) as store, writing(store) as writer:
-        beside = Event.of(
-            LoadReported(worker="w1", load=0.1),
-            about="w1",
-            id=new_id(),
-            source="another",
-            time=datetime.now(UTC),
-            correlation="c",
-            actor="test",
-        )
+        beside = event(LoadReported(worker="w1", load=0.1))
         await store.append(LOADS, [beside], None)
         await writer.submit(Quit("w2"), ME)
         await writer.submit(Report("w3"), ME)
@@ -313,15 +302,7 @@ async def test_what_another_wrote_before_a_commit_of_its_own_is_not_missed(nats_
 
 async def test_a_notice_of_what_stands_before_a_commit_of_its_own_is_heeded(nats_server: NatsServer) -> None:
     async with opened(nats_server) as store, writing(store) as writer:
-        beside = Event.of(
-            LoadReported(worker="w1", load=0.1),
-            about="w1",
-            id=new_id(),
-            source="another",
-            time=datetime.now(UTC),
-            correlation="c",
-            actor="test",
-        )
+        beside = event(LoadReported(worker="w1", load=0.1))
         sequence = await store.append(LOADS, [beside], None)
         await writer.submit(Quit("w2"), ME)
         writer.notice(LOADS, sequence)
@@ -413,15 +394,7 @@ async def test_what_comes_while_a_commit_is_in_flight_is_decided_ahead(nats_serv
 async def test_what_was_decided_ahead_of_a_lost_commit_is_decided_again(nats_server: NatsServer) -> None:
     async with opened(nats_server) as store, writing(store) as writer:
         await writer.submit(Quit("w1"), ME)
-        beside = Event.of(
-            WorkerQuit(worker="w2"),
-            about="w2",
-            id=new_id(),
-            source="another",
-            time=datetime.now(UTC),
-            correlation="c",
-            actor="test",
-        )
+        beside = event(WorkerQuit(worker="w2"))
         await store.append(BOUNDARY, [beside], 2)
         nats_server.pause()
         losing = writer.submit(Quit("w3"), ME)
