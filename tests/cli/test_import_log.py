@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from roomledger.cli.export import export
 from roomledger.cli.import_log import import_log
-from roomledger.event_store.errors import ExportDamaged
+from roomledger.event_store.errors import ExportDamaged, NotPermitted
 from roomledger.runtime.errors import ExportNotWhole, LogNotEmpty
 from tests.support.commits import PORTAL, ROOM, created, joined_worker, log_of
 from tests.support.exported import exported
@@ -30,13 +30,39 @@ def test_where_nothing_serves_it_is_brought_into_a_new_data_directory(app: typer
     assert result.exit_code == 0, result.output
     assert "2 commits, 2 events, up to sequence 2" in result.stdout
     again = CliRunner().invoke(app, ["import", "log.jsonl", "--data-dir", "new"])
-    assert isinstance(again.exception, LogNotEmpty)
+    assert again.exit_code == 0, again.output
+    assert "sequences up to 2 were there already" in again.stderr
+    assert "0 commits, 0 events, up to sequence 2" in again.stdout
+
+
+def test_another_log_is_not_brought_into_it(app: typer.Typer, tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, ["import", "log.jsonl", "--data-dir", "new"]).exit_code == 0
+    exported(tmp_path / "other.jsonl", log_of((ROOM, created()), (PORTAL, joined_worker("w1"))))
+    other = CliRunner().invoke(app, ["import", "other.jsonl", "--data-dir", "new"])
+    assert isinstance(other.exception, LogNotEmpty)
+    assert "at 1 it is not what the file holds" in str(other.exception)
+
+
+async def test_the_auditor_may_not_import(
+    app: typer.Typer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOMLEDGER_NATS_USER", "audit")
+    there = ["--data-dir", str(nats_server.directory.path)]
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["import", "log.jsonl", *there])
+    assert isinstance(result.exception, NotPermitted)
+    assert "does not let the user audit write to the log" in str(result.exception)
 
 
 async def test_it_is_brought_to_a_server_and_back(app: typer.Typer, nats_server: NatsServer) -> None:
     there = ["--data-dir", str(nats_server.directory.path)]
     imported = await asyncio.to_thread(CliRunner().invoke, app, ["import", "log.jsonl", "--json", *there])
-    assert json.loads(imported.stdout.splitlines()[-1]) == {"commits": 2, "events": 2, "gaps": 0, "last": 2}
+    assert json.loads(imported.stdout.splitlines()[-1]) == {
+        "commits": 2,
+        "events": 2,
+        "gaps": 0,
+        "last": 2,
+        "before": 0,
+    }
     exported_again = await asyncio.to_thread(CliRunner().invoke, app, ["export", "again.jsonl", *there])
     assert exported_again.exit_code == 0
 

@@ -12,8 +12,9 @@ from roomledger import settings
 from roomledger.cli.embedded import embedded_nats
 from roomledger.cli.live import AsJson, Nats
 from roomledger.cli.progress import progress_shown
+from roomledger.event_store.errors import NotPermitted
 from roomledger.event_store.file_log import FileLog
-from roomledger.runtime.access import Access, open_access
+from roomledger.runtime.access import AUDIT, Access, open_access
 from roomledger.runtime.data_directory import DataDirectory
 from roomledger.runtime.importing import Imported, import_into, must_be_whole
 from roomledger.runtime.nats_server import URL_FILE
@@ -30,11 +31,19 @@ def import_log(
         Path | None, typer.Option(help="Where the new log is to be; `serve` finds it there.")
     ] = None,
 ) -> None:
-    """Bring an exported log into a new, empty one; every commit keeps its sequence."""
-    imported = asyncio.run(_import(settings.load(nats_url=nats, data_dir=data_dir), path))
+    """Bring an exported log into a new, empty one; every commit keeps its sequence.
+
+    An import that broke off goes on when it is run again.
+    """
+    known = settings.load(nats_url=nats, data_dir=data_dir)
+    if known.nats_user == AUDIT:
+        raise NotPermitted(AUDIT)
+    imported = asyncio.run(_import(known, path))
     if as_json:
         typer.echo(to_json(imported._asdict()))
         return
+    if imported.before:
+        typer.echo(f"sequences up to {imported.before} were there already", err=True)
     gaps = f", {imported.gaps} sequences are empty as they were" if imported.gaps else ""
     typer.echo(f"{imported.commits} commits, {imported.events} events, up to sequence {imported.last}{gaps}")
 

@@ -7,6 +7,7 @@ connect for ever when it is told never to give up.
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -28,6 +29,7 @@ INBOX: Final = "_INBOX"
 _FLUSHES: Final = 64 * 1024
 _PING_S: Final = 5
 _RECONNECT_S: Final = 0.2
+_FORBIDDEN: Final = re.compile(r'permissions violation for publish to "([^"]*)"', re.IGNORECASE)
 
 
 class Connection(Client):
@@ -38,6 +40,8 @@ class Connection(Client):
         on_lost: Called when the connection is lost or closed; whoever waits for an answer need not wait on.
         first_error: What the last attempt of the first connect failed with.
         refused: Set when the first connect met a server that did not let us in.
+        forbidden: What the server said last that this user may not publish to; None for nothing so far.
+        denied: Set when it says so.
     """
 
     def __init__(self) -> None:
@@ -46,6 +50,8 @@ class Connection(Client):
         self.on_lost: set[Callable[[], None]] = set()
         self.first_error: Exception | None = None
         self.refused = asyncio.Event()
+        self.forbidden: str | None = None
+        self.denied = asyncio.Event()
         self._established = False
         self._told = ""
 
@@ -108,6 +114,9 @@ class Connection(Client):
                 self.refused.set()
             return
         told = _say(error)
+        if (found := _FORBIDDEN.search(told)) is not None:
+            self.forbidden = found[1]
+            self.denied.set()
         if self.is_connected and not isinstance(error, OSError | nats.errors.UnexpectedEOF):
             log.warning("nats-server reports an error", error=told)
         elif told != self._told:

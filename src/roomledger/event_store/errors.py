@@ -2,6 +2,7 @@
 
 EventStoreError
 ├── NotConnected        no server could be reached at the first attempt, or it did not let us in
+├── NotPermitted        the server does not let this user do what is to be done
 ├── Conflict            somebody else appended to the boundary first
 ├── LogUnavailable      no answer in time; a commit that was under way may or may not be in the log
 ├── LogFull             the log has reached its size limit; nothing was stored
@@ -42,6 +43,25 @@ class NotConnected(EventStoreError):
 
     def __str__(self) -> str:
         return f"no connection to nats-server at {self.url}: {self.reason}"
+
+
+class NotPermitted(EventStoreError):
+    """The server does not let this user do what is to be done.
+
+    Attributes:
+        user: Who that is; None where nobody was named.
+        subject: What may not be published to, where the server said it.
+    """
+
+    def __init__(self, user: str | None, subject: str | None = None) -> None:
+        self.user = user
+        self.subject = subject
+        super().__init__(user, subject)
+
+    def __str__(self) -> str:
+        who = "whoever names no user" if self.user is None else f"the user {self.user}"
+        what = "write to the log" if self.subject is None else f"publish to {self.subject}"
+        return f"nats-server does not let {who} {what}: connect as one who may, as service in nats.conf"
 
 
 class Conflict(EventStoreError):

@@ -18,7 +18,7 @@ RuntimeFailure
 ├── TooFarToRead            a moment that too much would have to be read for
 ├── FileInTheWay            a file that would have to be replaced
 └── ImportFailure           a log could not be brought in
-    ├── LogNotEmpty             there is something in the log already
+    ├── LogNotEmpty             there is something else in the log already
     ├── ExportNotWhole          the file holds a part of a log only
     └── ImportInterrupted       the log holds a part of the file only
 """
@@ -307,22 +307,25 @@ class ImportFailure(RuntimeFailure):
 
 
 class LogNotEmpty(ImportFailure):
-    """There is something in the log already.
+    """There is something else in the log already than the beginning of the file.
 
     Attributes:
         log: Its name.
         sequence: Its last sequence.
+        differs: The first sequence at which it is not what the file holds.
     """
 
-    def __init__(self, log: str, sequence: int) -> None:
+    def __init__(self, log: str, sequence: int, differs: int) -> None:
         self.log = log
         self.sequence = sequence
-        super().__init__(log, sequence)
+        self.differs = differs
+        super().__init__(log, sequence, differs)
 
     def __str__(self) -> str:
         return (
-            f"the log {self.log} is not empty (it stands at sequence {self.sequence}): a log is brought into"
-            " a new one only; take another data directory or another server"
+            f"the log {self.log} is not empty (it stands at sequence {self.sequence}), and at {self.differs}"
+            " it is not what the file holds: a log is brought into a new one only, or goes on where its"
+            " import broke off; take another data directory or another server"
         )
 
 
@@ -363,5 +366,5 @@ class ImportInterrupted(ImportFailure):
     def __str__(self) -> str:
         return (
             f"the import broke off at sequence {self.sequence} of {self.last} ({self.reason}): the log"
-            f" {self.log} holds a part of the file only; remove it and import again"
+            f" {self.log} holds a part of the file only; import the file again, and it goes on from there"
         )
