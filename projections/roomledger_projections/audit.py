@@ -53,33 +53,37 @@ def _folded(cause: type[Payload]) -> Callable[[Commit, Event, Any, int], Sequenc
     What it says goes straight into the columns; what is of the same kind as something else comes after that.
     """
     fields = [field.name for field in msgspec.structs.fields(cause) if field.name in FIELDS]
-    says = [(FIELDS[name], place) for place, name in enumerate(fields)]
-    if cause.kind in BOUNDARIES:
-        says.append((BOUNDARIES[cause.kind], len(fields)))
-    straight = dict(reversed(says))
-    again = [(_AT[thing], place) for thing, place in says if straight[thing] != place]
-    in_columns = itemgetter(*(straight.get(Thing(name), len(fields) + 1) for name in COLUMNS))
-    values_of = _values_of(fields)
-    nobody = ALL if cause.kind is Kind.TEXT else None
+    straight = {FIELDS[name]: name for name in reversed(fields)}
+    again = [(_AT[FIELDS[name]], name) for name in fields if name not in straight.values()]
+    values_of = _values_of(list(straight.values()))
+    places = {thing: place for place, thing in enumerate(straight)}
+    of_boundary = BOUNDARIES.get(cause.kind)
+    if of_boundary is not None:
+        places.setdefault(of_boundary, len(straight))
+    in_columns = itemgetter(*(places.get(Thing(name), len(straight) + 1) for name in COLUMNS))
+    boundary_again = _AT[of_boundary] if of_boundary in straight else None
     may_be_of_conference = cause.kind is CONFERENCE.kind and "task" in fields
+    nobody = ALL if cause.kind is Kind.TEXT else None
 
     def rows(c: Commit, e: Event, d: Any, place: int) -> Sequence[list[Any]]:  # noqa: ANN401  - of that type
         names = values_of(d)
         if "" in names or nobody in names:
             names = tuple(NULL if name in {"", nobody} else name for name in names)
-        said = (*names, c.boundary.name, NULL)
-        number = c.sequence * PLACES + 2 * place
-        row = [number, c.sequence, place, e.type, moment(e.time), *in_columns(said)]
+        number, boundary = c.sequence, c.boundary
+        columns = in_columns((*names, boundary.name, NULL))
+        row = [number * PLACES + 2 * place, number, place, e.type, moment(e.time), *columns]
         chain = e.correlationid
         if chain and chain not in (e.causationid, e.subject, row[_TOKEN]):
             row[_CORRELATION] = chain
-        more = [(at, said[place]) for at, place in again] if again else []
-        if may_be_of_conference and c.boundary == CONFERENCE:
+        more = [(at, getattr(d, name)) for at, name in again] if again else []
+        if boundary_again is not None and boundary.name != row[boundary_again]:
+            more.append((boundary_again, boundary.name))
+        if may_be_of_conference and boundary == CONFERENCE:
             more.append((_ROOM, d.task))
         who, _, actor = e.actor.partition(":")
-        if actor and who in _ACTORS:
+        if who in _ACTORS:
             more.append((_ACTORS[who], actor))
-        return (row,) if not more else _with_more(row, more)
+        return _with_more(row, more, nobody) if more else (row,)
 
     return rows
 
@@ -90,11 +94,13 @@ def _values_of(fields: Sequence[str]) -> Callable[[Payload], tuple[Any, ...]]:
     return lambda data: tuple([getattr(data, name) for name in fields])
 
 
-def _with_more(row: list[Any], more: Iterable[tuple[int, Any]]) -> Sequence[list[Any]]:
+def _with_more(
+    row: list[Any], more: Iterable[tuple[int, str | None]], nobody: str | None
+) -> Sequence[list[Any]]:
     """Name more things in a row, and those for which there is no room in it in a second one."""
     second: list[Any] | None = None
     for at, name in more:
-        if not name or name is NULL or row[at] == name:
+        if not name or name in {nobody, row[at]}:
             continue
         if row[at] is NULL:
             row[at] = name

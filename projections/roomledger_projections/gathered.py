@@ -10,7 +10,7 @@ first.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -39,40 +39,50 @@ class Gathered:
     ) -> None:
         self._run = run
         self._integers = integers
-        self._added: dict[Statement, list[Sequence[object]]] = {}
+        self._added: dict[Statement, list[Values]] = {}
         self._rows: dict[str, _Rows] = {}
-        self._known: dict[Statement, tuple[_Rows, int, tuple[int, ...]]] = {}
 
-    def take(self, statement: Statement, values: Values) -> None:
-        """Take a statement in, behind all the others.
+    def taker(self, statement: Statement) -> Callable[[Values], None]:
+        """Return what takes a statement in, with its parameters, behind all the others.
 
-        Raises:
-            OverflowError: A value does not go into its column.
-            sqlite3.Error: What waited could not be written.
+        What is returned raises `OverflowError` where a value does not go into its column, and `sqlite3.Error`
+        where what waited cannot be written.
         """
-        rows, width, integers = self._known.get(statement) or self._learn(statement)
-        for at in integers:
-            number = values[at]
-            if number is not None and not _MIN <= number <= _MAX:
-                raise OverflowError(f"{number} is too large for {statement.parameters[at]}")
-        if not width:
-            self._write(rows)
-            self._run(statement.sql, [_bound(values)])
-            return
-        key = values[:width]
-        waiting = rows.get(key)
-        if waiting is None:
-            rows[key] = (statement, values, None)
-        else:
-            self._meet(rows, key, waiting, statement, values)
-
-    def take_all(self, statement: Statement, rows: Iterable[Sequence[object]]) -> None:
-        """Take a statement in for each of several rows of parameters; see `take`."""
         if statement.verb is Verb.ADD:
-            self._added.setdefault(statement, []).extend(rows)
-        else:
+            return self._added.setdefault(statement, []).append
+        rows = self._rows.setdefault(statement.table, {})
+        if statement.verb is Verb.ANY:
+            return partial(self._run_behind, rows, statement)
+        width = len(statement.key)
+        whole = self._integers[statement.table]
+        integers = [at for at, name in enumerate(statement.parameters) if name in whole]
+        meet = self._meet
+
+        def take(values: Values) -> None:
+            for at in integers:
+                number = values[at]
+                if number is not None and not _MIN <= number <= _MAX:
+                    raise OverflowError(f"{number} is too large for {statement.parameters[at]}")
+            key = values[:width]
+            waiting = rows.get(key)
+            if waiting is None:
+                rows[key] = (statement, values, None)
+            else:
+                meet(rows, key, waiting, statement, values)
+
+        return take
+
+    def taker_of_many(self, statement: Statement) -> Callable[[Iterable[Values]], None]:
+        """Return what takes a statement in for each of several rows of parameters; see `taker`."""
+        if statement.verb is Verb.ADD:
+            return self._added.setdefault(statement, []).extend
+        take = self.taker(statement)
+
+        def take_all(rows: Iterable[Values]) -> None:
             for row in rows:
-                self.take(statement, tuple(row))
+                take(row)
+
+        return take_all
 
     def write(self) -> None:
         """Run all that waits.
@@ -82,7 +92,7 @@ class Gathered:
         """
         for statement, added in self._added.items():
             self._run(statement.sql, added)
-        self._added = {}
+            added.clear()
         for rows in self._rows.values():
             self._write(rows)
 
@@ -124,13 +134,10 @@ class Gathered:
         for statement, group in groupby(puts, itemgetter(0)):
             self._run(statement.sql, [_bound(values) for _, values in group])
 
-    def _learn(self, statement: Statement) -> tuple[_Rows, int, tuple[int, ...]]:
-        rows = self._rows.setdefault(statement.table, {})
-        whole = self._integers[statement.table]
-        integers = tuple(at for at, name in enumerate(statement.parameters) if name in whole)
-        found = rows, len(statement.key), integers
-        self._known[statement] = found
-        return found
+    def _run_behind(self, rows: _Rows, statement: Statement, values: Values) -> None:
+        """Run a statement on a whole table, behind what waits for its rows."""
+        self._write(rows)
+        self._run(statement.sql, [_bound(values)])
 
 
 def _bound(values: Values) -> Values:

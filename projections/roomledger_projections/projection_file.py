@@ -8,11 +8,11 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from sqlite_utils import Database
 
-from roomledger_events.envelope import Address, Commit, Event, Unreadable
+from roomledger_events.envelope import Address, Commit, Event, Payload, Unreadable
 from roomledger_events.subjects import EXPIRING, Boundary
 from roomledger_projections.errors import NotAProjection, ProjectionLocked, ProjectionUnwritable
 from roomledger_projections.gathered import Gathered
@@ -22,6 +22,7 @@ Asked = ParamSpec("Asked")
 Value = TypeVar("Value")
 _Told = tuple[Commit, int, Event]
 """An event with its commit and its place in that."""
+_Changes = list[tuple[Callable[[Any], None], Callable[..., Any], bool]]
 
 POSITION: Final = Table(
     {
@@ -122,7 +123,6 @@ class ProjectionFile:
         self.projection = projection
         self.path = path
         self.holds = True
-        self._changes = projection.changes
         self._kinds = projection.kinds
         with named_errors(path):
             self._db = connected(path, patience)
@@ -279,7 +279,9 @@ class ProjectionFile:
         with self._transaction():
             position = self._read_position()
             skipped: list[Skipped] = []
-            new = [commit for commit in commits if commit.sequence > position.sequence]
+            new = commits
+            if commits and commits[0].sequence <= position.sequence:
+                new = [commit for commit in commits if commit.sequence > position.sequence]
             if new:
                 skipped = fold(
                     [
@@ -306,24 +308,32 @@ class ProjectionFile:
 
     def _fold(self, told: Iterable[_Told]) -> list[Skipped]:
         """Make the changes of all events, those of one row at once."""
-        changes = self._changes
         gathered = Gathered(self._db.executemany, self.projection.integers)
+        caused: dict[type[Payload], _Changes] = {}
         skipped: list[Skipped] = []
         for commit, place, event in told:
             data = event.data
-            caused = changes.get(type(data))
-            if caused is None:
-                if isinstance(data, Unreadable):
-                    address = Address(commit.sequence, place)
-                    skipped.append(Skipped(address, commit.boundary, data.reason, event.type))
-                continue
-            for _, statement, values, many in caused:
+            cause = type(data)
+            changes = caused.get(cause)
+            if changes is None:
+                changes = caused[cause] = self._changes(cause, gathered)
+            for take, values, many in changes:
                 if many:
-                    gathered.take_all(statement, values(commit, event, data, place))
+                    take(values(commit, event, data, place))
                 else:
-                    gathered.take(statement, values(commit, event, data))
+                    take(values(commit, event, data))
+            if isinstance(data, Unreadable):
+                address = Address(commit.sequence, place)
+                skipped.append(Skipped(address, commit.boundary, data.reason, event.type))
         gathered.write()
         return skipped
+
+    def _changes(self, cause: type[Payload], gathered: Gathered) -> _Changes:
+        """Return what takes each change in that a type of event causes, and what makes its parameters."""
+        return [
+            (gathered.taker_of_many(statement) if many else gathered.taker(statement), values, many)
+            for _, statement, values, many in self.projection.changes.get(cause, ())
+        ]
 
     def _fold_one_by_one(self, told: Iterable[_Told]) -> list[Skipped]:
         """Make the changes of each event, or none of them where its values do not go into the tables."""

@@ -71,7 +71,7 @@ def test_whatever_meets_comes_to_what_it_leads_to_one_by_one(steps: list[Step], 
     gathered = at_once.gathered()
     for place, (statement, values) in enumerate(steps):
         one_by_one.db.execute(statement.sql, values)
-        gathered.take(statement, values)
+        gathered.taker(statement)(values)
         if place in cuts:
             gathered.write()
     gathered.write()
@@ -81,9 +81,9 @@ def test_whatever_meets_comes_to_what_it_leads_to_one_by_one(steps: list[Step], 
 def test_what_came_and_went_is_not_written_but_for_its_removal() -> None:
     seats = Seats()
     gathered = seats.gathered()
-    gathered.take(TAKE, ("a", "1", "Ada", 5))
-    gathered.take(SELL, ("a", "1", 6, "noon"))
-    gathered.take(FREE, ("a", "1", "Ada"))
+    gathered.taker(TAKE)(("a", "1", "Ada", 5))
+    gathered.taker(SELL)(("a", "1", 6, "noon"))
+    gathered.taker(FREE)(("a", "1", "Ada"))
     gathered.write()
     assert (seats.written, seats.rows()) == ([(CLEAR.sql, 1)], [])
 
@@ -92,8 +92,8 @@ def test_all_that_happened_to_a_row_is_written_at_once() -> None:
     seats = Seats()
     gathered = seats.gathered()
     for number in ("1", "2", "3"):
-        gathered.take(TAKE, ("a", number, "Ada", 5))
-        gathered.take(SELL, ("a", number, 6, "noon"))
+        gathered.taker(TAKE)(("a", number, "Ada", 5))
+        gathered.taker(SELL)(("a", number, 6, "noon"))
     gathered.write()
     assert [count for _, count in seats.written] == [3]
     assert seats.rows()[0] == ("a", "1", "Ada", "noon", 6)
@@ -102,9 +102,9 @@ def test_all_that_happened_to_a_row_is_written_at_once() -> None:
 def test_a_new_row_is_behind_those_that_were_there() -> None:
     seats = Seats()
     gathered = seats.gathered()
-    gathered.take(CLEAR, ("a", "1"))
-    gathered.take(TAKE, ("a", "2", "Bob", 5))
-    gathered.take(TAKE, ("a", "1", "Ada", 5))
+    gathered.taker(CLEAR)(("a", "1"))
+    gathered.taker(TAKE)(("a", "2", "Bob", 5))
+    gathered.taker(TAKE)(("a", "1", "Ada", 5))
     gathered.write()
     assert [row[1] for row in seats.rows()] == ["2", "1"]
 
@@ -112,8 +112,8 @@ def test_a_new_row_is_behind_those_that_were_there() -> None:
 def test_what_is_none_is_written_as_nothing() -> None:
     seats = Seats()
     gathered = seats.gathered()
-    gathered.take(TAKE, ("a", "1", None, None))
-    gathered.take(CLOSE, ("b", None))
+    gathered.taker(TAKE)(("a", "1", None, None))
+    gathered.taker(CLOSE)(("b", None))
     gathered.write()
     assert seats.rows() == [("a", "1", None, None, None)]
 
@@ -121,17 +121,18 @@ def test_what_is_none_is_written_as_nothing() -> None:
 def test_rows_that_are_only_added_are_written_in_their_order() -> None:
     seats = Seats()
     gathered = seats.gathered()
-    gathered.take_all(VISIT, [(1, "Ada"), [2, "Bob"]])
-    gathered.take_all(VISIT, [(3, "Ada")])
+    gathered.taker_of_many(VISIT)([(1, "Ada"), (2, "Bob")])
+    gathered.taker_of_many(VISIT)([(3, "Ada")])
+    gathered.taker(VISIT)((4, "Bob"))
     gathered.write()
-    assert seats.written == [(VISIT.sql, 3)]
-    assert seats.rows("visits") == [(1, "Ada"), (2, "Bob"), (3, "Ada")]
+    assert seats.written == [(VISIT.sql, 4)]
+    assert seats.rows("visits") == [(1, "Ada"), (2, "Bob"), (3, "Ada"), (4, "Bob")]
 
 
 def test_several_rows_of_another_statement_are_taken_one_by_one() -> None:
     seats = Seats()
     gathered = seats.gathered()
-    gathered.take_all(TAKE, [("a", "1", "Ada", 5), ("a", "1", "Bob", 6)])
+    gathered.taker_of_many(TAKE)([("a", "1", "Ada", 5), ("a", "1", "Bob", 6)])
     gathered.write()
     assert seats.rows() == [("a", "1", "Bob", None, 6)]
 
@@ -139,6 +140,6 @@ def test_several_rows_of_another_statement_are_taken_one_by_one() -> None:
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
 def test_a_number_that_does_not_fit_is_refused_even_if_it_were_never_written(number: int) -> None:
     gathered = Seats().gathered()
-    gathered.take(CLEAR, ("a", "1"))
+    gathered.taker(CLEAR)(("a", "1"))
     with pytest.raises(OverflowError):
-        gathered.take(SELL, ("a", "1", number, "noon"))
+        gathered.taker(SELL)(("a", "1", number, "noon"))

@@ -50,14 +50,18 @@ class _Arrivals:
         self._something = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def add(self, commit: Commit) -> None:
-        """Put a commit in; wait if these are enough."""
+    def add(self, commit: Commit) -> bool:
+        """Put a commit in, and return whether these are enough."""
+        if not self._commits:
+            self._something.set()
         self._commits.append(commit)
-        self._something.set()
         self._events += len(commit.events) or 1
-        if self._events >= self._enough:
-            self._room.clear()
-            await self._room.wait()
+        return self._events >= self._enough
+
+    async def taken(self) -> None:
+        """Return when what is there has been taken."""
+        self._room.clear()
+        await self._room.wait()
 
     def end(self) -> None:
         """Say that nothing more comes."""
@@ -78,6 +82,7 @@ async def _read(commits: AsyncGenerator[Commit], arrivals: _Arrivals) -> None:
     async with aclosing(commits):
         try:
             async for commit in commits:
-                await arrivals.add(commit)
+                if arrivals.add(commit):
+                    await arrivals.taken()
         finally:
             arrivals.end()
