@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import cast
 from urllib.parse import urlsplit
 
 
@@ -56,8 +57,7 @@ class Callers(asyncio.Protocol):
         return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(body), body)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it, but no subclasses
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data

@@ -6,10 +6,11 @@ what a call takes above that is ours.  The microseconds are those of the process
 """
 
 import argparse
-import asyncio
 import json
 import os
 from itertools import count
+
+import uvloop
 
 from benchmarks.bare_append import bare_append
 from benchmarks.callers import Callers
@@ -83,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[dict[str, object]] = []
     for workers in arguments.workers:
-        rows += asyncio.run(measure(workers, arguments.callers, arguments.calls))
+        rows += uvloop.run(measure(workers, arguments.callers, arguments.calls))
     report("schedule over NATS", rows, as_json=arguments.json)
 
 
