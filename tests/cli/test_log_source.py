@@ -56,7 +56,7 @@ def something_else(path: Path) -> None:
         (edited, "log.jsonl is damaged: it is not as it was written"),
         (newer, "log.jsonl was written by a newer roomledger"),
         (something_else, "log.jsonl is no exported log"),
-        (Path.unlink, "No such file"),
+        (Path.unlink, "no such file"),
     ],
 )
 async def test_a_file_that_cannot_be_used_ends_a_command_with_a_sentence_and_exit_code_1(

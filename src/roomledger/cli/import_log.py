@@ -11,9 +11,8 @@ import typer
 from roomledger import settings
 from roomledger.cli.embedded import embedded_nats
 from roomledger.cli.live import AsJson, Nats
-from roomledger.cli.progress import progress_shown
+from roomledger.cli.progress import opened_file, progress_shown
 from roomledger.event_store.errors import NotPermitted
-from roomledger.event_store.file_log import FileLog
 from roomledger.runtime.access import AUDIT, Access, open_access
 from roomledger.runtime.data_directory import DataDirectory
 from roomledger.runtime.importing import Imported, import_into, must_be_whole
@@ -49,7 +48,7 @@ def import_log(
 
 
 async def _import(known: Settings, path: Path) -> Imported:
-    file = FileLog.open(path)
+    file = opened_file(path)
     try:
         must_be_whole(file)  # before a log is made for it
         async with _access(known) as access:

@@ -9,6 +9,7 @@ import typer
 
 from roomledger import settings
 from roomledger.cli.live import DataDir, Nats
+from roomledger.cli.progress import opened_file
 from roomledger.event_store.file_log import FileLog
 from roomledger.event_store.store import ReadableLog, StoredLog
 from roomledger.runtime.access import open_access
@@ -60,7 +61,7 @@ async def opened(source: LogSource, *, name: str) -> AsyncGenerator[StoredLog]:
         OSError: The file cannot be read.
     """
     if source.file is not None:
-        log = FileLog.open(source.file)
+        log = opened_file(source.file)
         if log.header.first > 1:
             typer.echo(
                 f"{source.file} begins at sequence {log.header.first}: what happened before is not known",

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zlib
 from array import array
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from io import BufferedReader
 from pathlib import Path
@@ -26,6 +26,8 @@ from roomledger_events.subjects import ANY, Boundary
 
 LONGEST_LINE: Final = 8 * MAX_BYTES
 """No line of an export is longer: a commit's body in Base64 and what stands around it."""
+TOLD_AFTER: Final = 4096
+"""After so many commits whoever opens a file is told how far it was looked at."""
 
 _GZIP: Final = b"\x1f\x8b"
 """What a compressed file begins with (RFC 1952, 2.3.1)."""
@@ -69,8 +71,12 @@ class FileLog:
         self._offsets = offsets
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, on_progress: Callable[[int, int], None] = lambda _, __: None) -> Self:
         """Open an exported log, having made sure that it is whole and as it was written.
+
+        Args:
+            path: The file.
+            on_progress: Told now and then up to which sequence it was looked at, and which is the last.
 
         Raises:
             NotAnExport: It is something else.
@@ -83,7 +89,7 @@ class FileLog:
             file.close()
             file = _unpacked(path)
         try:
-            return cls(path, file, *_checked(path, file))
+            return cls(path, file, *_checked(path, file, on_progress))
         except BaseException:
             file.close()
             raise
@@ -196,7 +202,9 @@ def _unpacked(path: Path) -> BufferedReader:
     return file
 
 
-def _checked(path: Path, file: IO[bytes]) -> tuple[Header, "array[int]", "array[int]"]:
+def _checked(
+    path: Path, file: IO[bytes], on_progress: Callable[[int, int], None]
+) -> tuple[Header, "array[int]", "array[int]"]:
     """Read a whole file and return its header, and the sequences and offsets of its commits.
 
     The last offset is that of the ending.
@@ -222,6 +230,8 @@ def _checked(path: Path, file: IO[bytes]) -> tuple[Header, "array[int]", "array[
             raise ExportDamaged(path, f"sequence {sequence} follows {last}, up to {header.last} was exported")
         sequences.append(sequence)
         last = sequence
+        if len(sequences) % TOLD_AFTER == 0:
+            on_progress(last, header.last)
     ending = _line(
         path, line, Ending, f"after sequence {last} stands something that is neither commit nor end"
     )
