@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from roomledger.event_store.errors import ExportDamaged, NotPermitted
 from roomledger.runtime.errors import ExportNotWhole, LogNotEmpty
 from tests.support.commits import PORTAL, ROOM, created, joined_worker, log_of
 from tests.support.exported import exported
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, until
+
+LONG = 6_000
+"""An import of so many commits does not end before it is killed."""
 
 
 @pytest.fixture
@@ -81,3 +85,28 @@ def test_a_cut_file_is_refused_before_anything_is_started(app: typer.Typer, tmp_
         CliRunner().invoke(app, ["import", "log.jsonl", "--data-dir", "new"]).exception, ExportDamaged
     )
     assert not (tmp_path / "new").exists()
+
+
+async def test_one_that_is_killed_goes_on_when_it_is_run_again(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    exported(tmp_path / "long.jsonl", log_of(*[(ROOM, created())] * LONG))
+    there = str(nats_server.directory.path)
+    command = (sys.executable, "-m", "roomledger", "import", "long.jsonl", "--json", "--data-dir", there)
+    killed = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL)
+    client = await nats_server.connect("service")
+
+    async def begun() -> bool:
+        info = await client.request("$JS.API.STREAM.INFO.ROOMLEDGER", timeout=5)
+        return json.loads(info.data).get("state", {}).get("last_seq", 0) > 0
+
+    await until(begun, seconds=20)
+    killed.kill()
+    await killed.wait()
+    again = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE)
+    out, _ = await again.communicate()
+    told = json.loads(out.splitlines()[-1])
+    assert 0 < told["before"] < LONG
+    assert told["before"] + told["commits"] == told["last"] == LONG
+    info = json.loads((await client.request("$JS.API.STREAM.INFO.ROOMLEDGER", timeout=5)).data)
+    assert (info["state"]["messages"], info["state"]["last_seq"]) == (LONG, LONG)
