@@ -145,3 +145,13 @@ async def test_what_a_user_may_not_do_is_logged(nats_server: NatsServer) -> None
         await until(lambda: bool(lines))
     assert "permissions violation" in lines[0]["error"]
     await connection.close()
+
+
+async def test_what_a_user_may_not_publish_to_is_known(nats_server: NatsServer) -> None:
+    connection = await connect(nats_server.url, "service", nats_server.credentials["service"])
+    assert connection.forbidden is None
+    await connection.publish("feed.room.r1", b"")
+    async with asyncio.timeout(5):
+        await connection.denied.wait()
+    assert connection.forbidden == "feed.room.r1"
+    await connection.close()

@@ -8,7 +8,7 @@ import ssl
 from typing import NamedTuple
 
 from roomledger.event_store.connection import INBOX, Connection, connect
-from roomledger.event_store.errors import LogUnavailable, NotConnected, NotPermitted
+from roomledger.event_store.errors import NotConnected
 from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.layout import Layout
 from roomledger.runtime.data_directory import DataDirectory
@@ -55,7 +55,6 @@ async def open_access(settings: Settings, *, name: str, create: bool = False) ->
         create: Whether to create a log that is missing.
 
     Raises:
-        NotPermitted: The server does not let this user ask for the log.
         EventStoreError: The server cannot be reached, or its log cannot be used.
         DataDirectoryUnusable: The embedded server's credentials cannot be read.
     """
@@ -82,11 +81,6 @@ async def open_access(settings: Settings, *, name: str, create: bool = False) ->
     )
     try:
         return Access(broker, await JetStreamStore.open(broker, layout(settings), create=create))
-    except LogUnavailable as error:
-        await broker.close()
-        if broker.forbidden is not None:
-            raise NotPermitted(user, broker.forbidden) from error
-        raise
     except BaseException:
         await broker.close()
         raise

@@ -148,6 +148,7 @@ class _Import:
 
     async def run(self, file: FileLog, on_progress: Callable[[Progress], None]) -> Imported:
         commits = events = gaps = 0
+        self._broker.denied.clear()
         try:
             async for stored in self._with_gaps(file):
                 self._send(stored)
