@@ -67,13 +67,10 @@ class Delivery:
         numbers = list(map(int, parts[1::width]))
         if numbers != list(range(after + 1, after + 1 + count)):
             count = next(place for place, number in enumerate(numbers) if number != after + 1 + place)
-        return cls(
-            list(map(int, parts[: count * width : width])),
-            list(map(int, parts[2 : count * width : width])),
-            subjects[:count],
-            bodies[:count],
-            int(parts[(count - 1) * width + 3]),
-        )
+            del parts[count * width :]
+            subjects, bodies = subjects[:count], bodies[:count]
+        pending = int(parts[3 - width]) if parts else 0
+        return cls(list(map(int, parts[::width])), list(map(int, parts[2::width])), subjects, bodies, pending)
 
     def only(self, places: Sequence[int]) -> "Delivery":
         """Return the messages that stand at some places, in order."""
@@ -87,9 +84,18 @@ class Delivery:
 
     def until(self, sequence: int) -> "Delivery":
         """Return the messages up to and with a sequence."""
-        return self.only(range(bisect_right(self.sequences, sequence)))
+        return self._between(0, bisect_right(self.sequences, sequence))
 
     def parts(self, most: int) -> Iterator["Delivery"]:
         """Yield all of it in parts of at most so many messages."""
         for begin in range(0, len(self), most):
-            yield self.only(range(begin, min(begin + most, len(self))))
+            yield self._between(begin, begin + most)
+
+    def _between(self, begin: int, end: int) -> "Delivery":
+        return Delivery(
+            self.sequences[begin:end],
+            self.nanoseconds[begin:end],
+            self.subjects[begin:end],
+            self.bodies[begin:end],
+            self.pending,
+        )

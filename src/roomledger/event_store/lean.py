@@ -21,6 +21,9 @@ from roomledger_events.identifiers import new_id
 WORTHWHILE: Final = 1_000
 """From so many messages on it is worth a connection of its own."""
 
+AHEAD: Final = 1024 * 1024
+"""While fewer bytes than these wait to be worked on the server is asked for more."""
+
 _STATUS: Final = b"NATS/1.0 "
 _STALLED: Final = b"Nats-Consumer-Stalled: "
 _encode: Final = msgspec.json.Encoder().encode
@@ -155,7 +158,7 @@ class _Inbox:
         replies: The reply subject of each message, in order.
         subjects: The subject of each message.
         bodies: The body of each message.
-        flow: Where the server waits for a sign that we have come so far.
+        flow: Where the server waits for a sign that what is here has been worked on.
         idle: Whether the server has said that it has nothing to send.
         fault: Why nothing comes any more; empty while all is well.
         something: Set when one of these has changed.
@@ -200,14 +203,21 @@ class _Inbox:
         if header.startswith(_STATUS + b"100"):
             stalled = header.partition(_STALLED)[2].partition(b"\r\n")[0]
             if stalled:
-                self.flow.append(stalled)
+                self._go_on(stalled)
             elif b"FlowControl" in header:
-                self.flow.append(reply)
+                self._go_on(reply)
             else:
                 self.idle = True
         else:
             self._fail(header.partition(b"\r\n")[0].removeprefix(_STATUS).decode(errors="replace"))
         self.something.set()
+
+    def _go_on(self, subject: bytes) -> None:
+        """Ask for more, now or when what is here has been worked on."""
+        if sum(map(len, self.bodies)) < AHEAD:
+            self.line.publish_at_once(subject)
+        else:
+            self.flow.append(subject)
 
     def _fail(self, fault: str) -> None:
         self.fault = self.fault or fault

@@ -124,6 +124,11 @@ class Line(asyncio.Protocol):
         """Publish a message; its body must not be larger than `max_payload`."""
         self.write(b"PUB %b %d\r\n%b\r\n" % (subject, len(body), body))
 
+    def publish_at_once(self, subject: bytes) -> None:
+        """Publish an empty message without waiting for the end of this turn: it keeps the server going."""
+        self.publish(subject)
+        self._write_out()
+
     def publish_with_header(self, subject: bytes, header: bytes, body: bytes) -> None:
         """Publish a message with a header, given as it stands on the wire, from ``NATS/1.0`` to its end."""
         size = len(header)
