@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+import uvloop
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
@@ -278,7 +279,7 @@ def main() -> None:
     steps = sorted({max(arguments.events // part, 1_000) for part in (100, 10, 1)})
     rows: list[dict[str, Any]] = []
     for together in TOGETHER:
-        rows += asyncio.run(measure(together, steps))
+        rows += uvloop.run(measure(together, steps))
         gc.collect()
     baselines = list(others(arguments.events))
     rows += baselines

@@ -92,6 +92,16 @@ async def test_a_reader_that_takes_nothing_is_sent_no_more_than_a_window(jetstre
     await consumer.close()
 
 
+async def test_while_little_waits_the_server_sends_on(jetstream: LogInJetStream) -> None:
+    expected = 0
+    for _ in range(4):
+        expected = await jetstream.store.append(ROOM, [event(RoomDeleted(room="x" * 300_000))], expected)
+    consumer = lean_on(jetstream)
+    await consumer.open([], 1, within_s=1)
+    await until(lambda: len(consumer._inbox.bodies) == 4)
+    await consumer.close()
+
+
 async def test_a_number_that_is_missing_interrupts(jetstream: LogInJetStream) -> None:
     await fill(jetstream.store, 3)
     consumer = lean_on(jetstream)
