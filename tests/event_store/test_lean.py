@@ -1,6 +1,6 @@
 import pytest
 
-from roomledger.event_store import reading
+from roomledger.event_store import lean, reading
 from roomledger.event_store.delivery import Interrupted
 from roomledger.event_store.jetstream import JetStreamStore
 from roomledger.event_store.lean import LeanConsumer
@@ -92,13 +92,16 @@ async def test_a_reader_that_takes_nothing_is_sent_no_more_than_a_window(jetstre
     await consumer.close()
 
 
-async def test_while_little_waits_the_server_sends_on(jetstream: LogInJetStream) -> None:
+async def test_while_little_waits_the_server_sends_more_than_a_window(
+    jetstream: LogInJetStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lean, "AHEAD", 8_000_000)
     expected = 0
-    for _ in range(4):
-        expected = await jetstream.store.append(ROOM, [event(RoomDeleted(room="x" * 300_000))], expected)
+    for _ in range(10):
+        expected = await jetstream.store.append(ROOM, [event(RoomDeleted(room="x" * 400_000))], expected)
     consumer = lean_on(jetstream)
     await consumer.open([], 1, within_s=1)
-    await until(lambda: len(consumer._inbox.bodies) == 4)
+    await until(lambda: len(consumer._inbox.bodies) == 10)
     await consumer.close()
 
 
