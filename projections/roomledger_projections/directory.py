@@ -13,15 +13,10 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from roomledger_projections.connection import PATIENCE_S, connected, named_errors, version_of
 from roomledger_projections.errors import NotAProjection, ProjectionLocked, ProjectionUnwritable
 from roomledger_projections.projection import Projection
-from roomledger_projections.projection_file import (
-    PATIENCE_S,
-    ProjectionFile,
-    connected,
-    named_errors,
-    version_of,
-)
+from roomledger_projections.projection_file import ProjectionFile
 
 
 def live_path(directory: Path, projection: Projection) -> Path:

@@ -14,30 +14,17 @@ from sqlite_utils import Database
 
 from roomledger_events.envelope import Address, Commit, Event, Payload, Unreadable
 from roomledger_events.subjects import EXPIRING, Boundary
-from roomledger_projections.errors import NotAProjection, ProjectionLocked, ProjectionUnwritable
+from roomledger_projections.connection import PATIENCE_S, connected, named_errors, version_of
+from roomledger_projections.errors import NotAProjection
 from roomledger_projections.gathered import Gathered
-from roomledger_projections.projection import Projection, Table
+from roomledger_projections.projection import Projection
+from roomledger_projections.tables import HELD, POSITION, create, indexes, needed_indexes
 
 Asked = ParamSpec("Asked")
 Value = TypeVar("Value")
 _Told = tuple[Commit, int, Event]
 """An event with its commit and its place in that."""
 _Changes = list[tuple[Callable[[Any], None], Callable[..., Any], bool]]
-
-POSITION: Final = Table(
-    {
-        "projection": str, "version": int, "log_created": str, "sequence": int, "event": str, "expires": bool,
-        "unreadable": int,
-    },
-    ("projection",),
-)  # fmt: skip  # a table is read at a glance
-HELD: Final = Table(
-    {"address": str, "sequence": int, "boundary": str, "type": str, "reason": str},
-    ("address",),
-)
-"""The events that the projection left out, to be looked at until a version rebuilds it that can read them."""
-PATIENCE_S: Final = 5.0
-"""How long a lock that somebody else holds is waited for."""
 
 _MEMORY: Final = Path(":memory:")
 _READ: Final = "SELECT log_created, sequence, event, expires, unreadable FROM position"
@@ -49,14 +36,6 @@ _LASTING: Final = ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete 
 # A file that nobody goes on with who did not begin it is not worth a journal on disk.
 _SCRATCH: Final = ("journal_mode = MEMORY", "synchronous = OFF", "secure_delete = OFF", "cache_size = -65536")
 _UNFIT: Final = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError, ValueError, OverflowError)
-_PRIMARY_CODE: Final = 0xFF
-_LOCKED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_FOREIGN: Final = {
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_SCHEMA,
-}
 
 
 class Position(NamedTuple):
@@ -254,14 +233,14 @@ class ProjectionFile:
 
     def _index(self, schema: str = "main") -> None:
         for name, table in self.projection.tables.items():
-            for statement in (*_needed(name, table, schema), *_indexes(name, table, schema)):
+            for statement in (*needed_indexes(name, table, schema), *indexes(name, table, schema)):
                 self._db.execute(statement)
 
     def _create_or_check(self) -> None:
         found = Database(self._db).table_names()
         if not found:
             for name, table in {"position": POSITION, **self.projection.tables, "held": HELD}.items():
-                _create_table(Database(self._db), name, table)
+                create(Database(self._db), name, table)
             row = (self.projection.name, self.projection.version, *Position())
             self._db.execute("INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             return
@@ -271,7 +250,7 @@ class ProjectionFile:
         if stored != self.projection.version:
             raise NotAProjection(self.path, f"version {stored}, and this one is {self.projection.version}")
         if "held" not in found:
-            _create_table(Database(self._db), "held", HELD)
+            create(Database(self._db), "held", HELD)
 
     def _take_in(
         self, commits: Sequence[Commit], created: str, fold: Callable[[Iterable[_Told]], list[Skipped]]
@@ -364,58 +343,3 @@ class ProjectionFile:
             if self._db.in_transaction:  # a full disk has rolled it back already
                 self._db.execute("ROLLBACK")
             raise
-
-
-def connected(path: Path, patience: float = PATIENCE_S) -> sqlite3.Connection:
-    """Return a connection to a projection's file, to be used from any thread, by one at a time.
-
-    Args:
-        path: The file; created if it is not there.
-        patience: How long to wait for somebody else's lock, in seconds.
-    """
-    return sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-
-
-def version_of(db: sqlite3.Connection, projection: Projection) -> int | None:
-    """Return the version of a projection that a database holds, None if it holds something else."""
-    if not Database(db).table("position").exists():
-        return None
-    found = db.execute("SELECT version FROM position WHERE projection = ?", (projection.name,)).fetchone()
-    return None if found is None else int(found[0])
-
-
-@contextmanager
-def named_errors(path: Path) -> Generator[None]:
-    """Turn SQLite's errors about a file into those of this package."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
-        if code in _LOCKED:
-            raise ProjectionLocked(path, str(error)) from error
-        if code in _FOREIGN:
-            raise NotAProjection(path, str(error)) from error
-        raise ProjectionUnwritable(path, str(error)) from error
-
-
-def _create_table(db: Database, name: str, table: Table) -> None:
-    key = table.key[0] if len(table.key) == 1 else table.key
-    references = list(table.references)
-    db.table(name).create(dict(table.columns), pk=key, foreign_keys=references, not_null=set(table.key))
-    for statement in _needed(name, table):
-        db.execute(statement)
-
-
-def _needed(name: str, table: Table, schema: str = "main") -> Iterable[str]:
-    return (_index(schema, name, columns) for columns in table.needed)
-
-
-def _indexes(name: str, table: Table, schema: str = "main") -> Iterable[str]:
-    yield from (_index(schema, name, columns) for columns in table.indexes)
-    for column in table.sparse:
-        yield f"{_index(schema, name, (column,))} WHERE {column} IS NOT NULL"
-
-
-def _index(schema: str, table: str, columns: Sequence[str]) -> str:
-    name = "_".join(("idx", table, *columns))
-    return f"CREATE INDEX IF NOT EXISTS {schema}.{name} ON {table} ({', '.join(columns)})"

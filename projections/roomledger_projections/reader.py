@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from roomledger_projections.projection_file import PATIENCE_S, connected, named_errors
+from roomledger_projections.connection import PATIENCE_S, connected, named_errors
 
 Asked = ParamSpec("Asked")
 Value = TypeVar("Value")

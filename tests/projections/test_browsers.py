@@ -13,7 +13,8 @@ from sqlite_utils import Database
 from roomledger_projections import PROJECTIONS
 from roomledger_projections.directory import live_path
 from roomledger_projections.projection import Projection
-from roomledger_projections.projection_file import HELD, POSITION, ProjectionFile
+from roomledger_projections.projection_file import ProjectionFile
+from roomledger_projections.tables import HELD, POSITION
 from tests.support.commits import (
     CREATED,
     PORTAL,

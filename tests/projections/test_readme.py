@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 from roomledger_projections import PROJECTIONS
-from roomledger_projections.projection_file import HELD, POSITION
+from roomledger_projections.tables import HELD, POSITION
 
 README = (Path(__file__).parents[2] / "projections" / "README.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", README, re.MULTILINE | re.DOTALL))

@@ -16,14 +16,10 @@ from roomledger_events.catalogue import CATALOGUE
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import EXPIRING
 from roomledger_projections import PROJECTIONS
+from roomledger_projections.connection import connected, named_errors, version_of
 from roomledger_projections.directory import live_path
 from roomledger_projections.projection import Projection, Table
-from roomledger_projections.projection_file import (
-    ProjectionFile,
-    connected,
-    named_errors,
-    version_of,
-)
+from roomledger_projections.projection_file import ProjectionFile
 
 NAME: Final = "projections"
 _OF_REPORTS: Final = frozenset({"load", "load_reported_at"})

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from roomledger.event_store.store import Head
+from roomledger_projections.connection import named_errors, version_of
 from roomledger_projections.directory import live_path
 from roomledger_projections.errors import ProjectionError
 from roomledger_projections.projection import Projection
-from roomledger_projections.projection_file import named_errors, version_of
 
 
 class Status(NamedTuple):

@@ -21,10 +21,11 @@ from roomledger.runtime.arrivals import BATCH_EVENTS, LOADING_EVENTS, batches
 from roomledger.runtime.ending import end
 from roomledger_events.envelope import Address, Commit
 from roomledger_projections import PROJECTIONS
+from roomledger_projections.connection import PATIENCE_S
 from roomledger_projections.directory import live_path, opened, swapped_in
 from roomledger_projections.errors import ProjectionLocked, ProjectionUnwritable
 from roomledger_projections.projection import Projection
-from roomledger_projections.projection_file import PATIENCE_S, ProjectionFile, Skipped
+from roomledger_projections.projection_file import ProjectionFile, Skipped
 from roomledger_projections.reader import Reader
 
 Asked = ParamSpec("Asked")
