@@ -159,3 +159,26 @@ def test_live_files_are_not_changed(directory: Path) -> None:
     before = contents()
     compared(directory)
     assert contents() == before
+
+
+def test_rows_that_are_missing_or_too_many_are_named_wherever_they_stand(directory: Path) -> None:
+    change(directory, "tokens", "DELETE FROM tokens WHERE id = 't1'")
+    for token in ("t0", "t11", "t9", "\u00e9"):
+        change(directory, "tokens", f"INSERT INTO tokens (id) VALUES ('{token}')")  # noqa: S608  - a test's own
+    found, _ = compared(directory)
+    assert [each.message for each in found] == [
+        "the row t0 is not in the log",
+        "the row t1 is missing",
+        "the row t11 is not in the log",
+        "the row t9 is not in the log",
+        "the row \u00e9 is not in the log",
+    ]
+
+
+def test_a_key_of_another_type_than_it_should_be_is_named(directory: Path) -> None:
+    change(directory, "tokens", "UPDATE tokens SET id = x'00ff' WHERE id = 't1'")
+    found, _ = compared(directory)
+    assert sorted(each.message for each in found) == [
+        "the row b'\\x00\\xff' is not in the log",
+        "the row t1 is missing",
+    ]

@@ -1,10 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from roomledger.domain.purpose import PurposeSettings
 from roomledger.event_store.connection import connect
 from roomledger.event_store.errors import NotPermitted
 from roomledger.event_store.export_format import ExportWriter
@@ -16,11 +18,23 @@ from roomledger.runtime.errors import ExportNotWhole, ImportInterrupted, LogNotE
 from roomledger.runtime.importing import import_into
 from roomledger.runtime.nats_conf import Names
 from roomledger.runtime.progress import Progress
+from roomledger.runtime.verifying import verified
 from roomledger_events.catalogue import decode
 from roomledger_events.envelope import Commit
 from roomledger_events.subjects import Boundary, Kind
 from roomledger_events.workers import LoadReported
-from tests.support.commits import PORTAL, ROOM, START, commit, created, joined_worker, log_of, reserved
+from tests.support.commits import (
+    PORTAL,
+    ROOM,
+    START,
+    TOKENS,
+    commit,
+    created,
+    issued,
+    joined_worker,
+    log_of,
+    reserved,
+)
 from tests.support.exported import exported, header_of
 from tests.support.nats import NatsServer, until
 from tests.support.stored import IMPATIENT, Teller
@@ -70,17 +84,34 @@ async def test_the_log_goes_on_from_there(access: Access, tmp_path: Path) -> Non
     assert await teller.tell(PORTAL, reserved("k3")) == 4
 
 
-async def test_what_had_expired_leaves_the_same_gaps(access: Access, tmp_path: Path) -> None:
+async def test_what_had_expired_leaves_the_same_gaps_when_a_text_would_have_expired(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
     commits = [commit(2, PORTAL, joined_worker("w1")), commit(700, ROOM, created())]
     file = FileLog.open(exported(tmp_path / "log", commits, header_of(702)))
-    assert await import_into(access, file) == (2, 2, 700, 702, 0)
+    async with opened(nats_server, text_ttl_s=1) as access:
+        assert await import_into(access, file) == (2, 2, 700, 702, 0)
+        file.close()
+        assert (await access.store.position()).sequence == 702
+
+        async def only_these() -> bool:
+            return told(await read(access)) == told(commits)
+
+        await until(only_these)
+
+
+async def test_a_log_with_gaps_is_whole_to_whoever_verifies_it_at_once(
+    access: Access, tmp_path: Path
+) -> None:
+    commits = [commit(2, ROOM, created()), commit(70, TOKENS, issued("t1"))]
+    file = FileLog.open(exported(tmp_path / "log", commits, header_of(72)))
+    await import_into(access, file)
     file.close()
-    assert (await access.store.position()).sequence == 702
-
-    async def only_these() -> bool:
-        return told(await read(access)) == told(commits)
-
-    await until(only_these)
+    lives = timedelta(seconds=access.store.layout.text_ttl_s)
+    report = await verified(
+        access.store, PurposeSettings.default, expired_before=lambda: datetime.now(UTC) - lives
+    )
+    assert (report.findings, report.sequence) == ([], 72)
 
 
 async def test_load_reports_expire_anew(access: Access, tmp_path: Path) -> None:
@@ -159,7 +190,7 @@ def many_of(number: int, last: int) -> list[Commit]:
 
 
 async def test_one_that_broke_off_goes_on_when_it_is_run_again(
-    access: Access, nats_server: NatsServer, tmp_path: Path
+    nats_server: NatsServer, tmp_path: Path
 ) -> None:
     many = many_of(1500, 1502)
     file = FileLog.open(exported(tmp_path / "log", many))
@@ -173,17 +204,16 @@ async def test_one_that_broke_off_goes_on_when_it_is_run_again(
         with pytest.raises(ImportInterrupted):
             await import_into(other, file, on_progress=cut)
         await asyncio.gather(*breaking)
-    before = (await access.store.position()).sequence
-    assert 0 < before < 1502
-    imported = await import_into(access, file)
-    assert (imported.before, imported.last) == (before, 1502)
-    assert imported.commits + imported.gaps == 1502 - before
-    file.close()
-
-    async def whole() -> bool:
-        return told(await read(access)) == told(many)
-
-    await until(whole)
+    async with opened(nats_server) as access:
+        before = (await access.store.position()).sequence
+        assert 0 < before < 1502
+        imported = await import_into(access, file)
+        assert (imported.before, imported.last) == (before, 1502)
+        assert imported.commits + imported.gaps == 1502 - before
+        file.close()
+        found = await read(access)
+        assert [each.sequence for each in found] == list(range(1, 1503))
+        assert told([each for each in found if each.events]) == told(many)
 
 
 async def test_one_that_is_there_already_is_not_brought_in_twice(access: Access, tmp_path: Path) -> None:

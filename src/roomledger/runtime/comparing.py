@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from roomledger.domain.checking_sequences import Gaps
 from roomledger.domain.findings import Finding
@@ -25,7 +25,7 @@ NAME: Final = "projections"
 _OF_REPORTS: Final = frozenset({"load", "load_reported_at"})
 """Columns that are filled from events which expire."""
 _EXPIRING: Final = frozenset(name for name, data in CATALOGUE.items() if data.kind in EXPIRING)
-_Rows = dict[tuple[object, ...], tuple[object, ...]]
+_Row = tuple[Any, ...]
 
 
 class _Compared(NamedTuple):
@@ -61,7 +61,8 @@ class ComparedProjections:
                 if version != projection.version:
                     notes.append(f"{path} is of version {version}, this one is {projection.version}")
                     continue
-                copy = sqlite3.connect(":memory:", check_same_thread=False)
+                # A file of SQLite's own, which it deletes: there may be more than memory holds.
+                copy = sqlite3.connect("", check_same_thread=False)
                 live.backup(copy)
             created, sequence = copy.execute("SELECT log_created, sequence FROM position").fetchone()
             rebuilt = ProjectionFile(projection, loading=True)  # it is not asked, only compared
@@ -84,7 +85,6 @@ class ComparedProjections:
             expired: Where commits have expired since: the log does not tell any more what stood there, and
                 not all loads.
         """
-        passed_over = _OF_REPORTS if expired else frozenset()
         for name, each in self._compared.items():
             if each.created not in {"", created}:
                 message = f"it was built from a log created at {each.created}, this one was at {created}"
@@ -95,15 +95,11 @@ class ComparedProjections:
                 message = f"{unreadable} unreadable events, and {each.rebuilt.position.unreadable} by the log"
                 yield Finding(NAME, each.sequence, 0, f"{name}.position", message)
             for table_name, table in each.rebuilt.projection.tables.items():
-                live = _rows(each.live, table_name, table)
-                rebuilt = each.rebuilt.ask(_rows, table_name, table)
-                self._rows += len(rebuilt)
-                columns = tuple(table.columns)
-                for key in _of_expired(live, columns, expired):
-                    if key not in rebuilt:
-                        del live[key]
-                        self._expired += 1
-                for message in _differences(live, rebuilt, columns, passed_over):
+                comparison = _Comparison(each.live, table_name, table, expired)
+                messages = each.rebuilt.ask(comparison.messages)
+                self._rows += comparison.rows
+                self._expired += comparison.expired
+                for message in messages:
                     yield Finding(NAME, each.sequence, 0, f"{name}.{table_name}", message)
 
     def figures(self) -> dict[str, int]:
@@ -127,37 +123,77 @@ class ComparedProjections:
         self.close()
 
 
-def _rows(db: sqlite3.Connection, name: str, table: Table) -> _Rows:
-    columns = tuple(table.columns)
-    places = [columns.index(column) for column in table.key]
-    quoted = ", ".join(f'"{column}"' for column in columns)
-    found = db.execute(f'SELECT {quoted} FROM "{name}"')  # noqa: S608  - names from the code
-    return {tuple(row[place] for place in places): tuple(row) for row in found}
+class _Comparison:
+    """One table, gone through in the order of its key on both sides at once.
 
+    Args:
+        live: Where the copy of the live table is.
+        name: The table's name.
+        table: What it is made of.
+        gaps: Where commits have expired.
 
-def _of_expired(live: _Rows, columns: tuple[str, ...], expired: Gaps) -> list[tuple[object, ...]]:
-    """Return the keys of rows that stand for an event of a kind that expires, where the log has a gap."""
-    if not expired or not {"sequence", "type"} <= set(columns):
-        return []
-    sequence, kind = columns.index("sequence"), columns.index("type")
-    return [key for key, row in live.items() if row[kind] in _EXPIRING and row[sequence] in expired]
+    Attributes:
+        rows: How many rows the log leads to.
+        expired: How many live rows stand for events that have expired.
+    """
 
+    def __init__(self, live: sqlite3.Connection, name: str, table: Table, gaps: Gaps) -> None:
+        self.rows = self.expired = 0
+        self._live = live
+        self._gaps = gaps
+        self._columns = tuple(table.columns)
+        self._key = [self._columns.index(column) for column in table.key]
+        self._passed_over = _OF_REPORTS if gaps else frozenset()
+        columns, key = (", ".join(f'"{each}"' for each in names) for names in (self._columns, table.key))
+        self._query = f'SELECT {columns} FROM "{name}" ORDER BY {key}'  # noqa: S608  - names from the code
 
-def _differences(
-    live: _Rows, rebuilt: _Rows, columns: tuple[str, ...], passed_over: frozenset[str]
-) -> Iterator[str]:
-    for key, row in rebuilt.items():
-        there = live.get(key)
-        if there is None:
-            yield f"the row {_shown(key)} is missing"
-        elif there != row:
-            for column, is_, should in zip(columns, there, row, strict=True):
-                if is_ != should and not (should is None and column in passed_over):
-                    yield f"{column} of the row {_shown(key)} is {is_!r}, and {should!r} by the log"
-    for key in live:
-        if key not in rebuilt:
-            yield f"the row {_shown(key)} is not in the log"
+    def messages(self, rebuilt: sqlite3.Connection) -> list[str]:
+        """Return what is different from the rebuilt table, each in a sentence."""
+        return list(self._differences(rebuilt.execute(self._query), self._live.execute(self._query)))
 
+    def _differences(self, rebuilt: Iterator[_Row], live: Iterator[_Row]) -> Iterator[str]:
+        row, there = next(rebuilt, None), next(live, None)
+        while row is not None or there is not None:
+            if there is None or (row is not None and self._place(row) < self._place(there)):
+                yield f"the row {self._shown(row)} is missing"
+                self.rows += 1
+                row = next(rebuilt, None)
+            elif row is None or self._place(there) < self._place(row):
+                if self._has_expired(there):
+                    self.expired += 1
+                else:
+                    yield f"the row {self._shown(there)} is not in the log"
+                there = next(live, None)
+            else:
+                if row != there:
+                    yield from self._changes(row, there)
+                self.rows += 1
+                row, there = next(rebuilt, None), next(live, None)
 
-def _shown(key: tuple[object, ...]) -> str:
-    return ", ".join(map(str, key))
+    def _changes(self, row: _Row, there: _Row) -> Iterator[str]:
+        for column, is_, should in zip(self._columns, there, row, strict=True):
+            if is_ != should and not (should is None and column in self._passed_over):
+                yield f"{column} of the row {self._shown(row)} is {is_!r}, and {should!r} by the log"
+
+    def _place(self, row: _Row) -> list[tuple[int, Any]]:
+        """Return where a row stands in SQLite's order: nothing, numbers, texts by their bytes, bytes."""
+        found: list[tuple[int, Any]] = []
+        for place in self._key:
+            value = row[place]
+            if value is None:
+                found.append((0, 0))
+            elif isinstance(value, str):
+                found.append((2, value.encode()))
+            else:
+                found.append((3 if isinstance(value, bytes) else 1, value))
+        return found
+
+    def _has_expired(self, row: _Row) -> bool:
+        """Whether a row stands for an event of a kind that expires, where the log has a gap."""
+        if not self._gaps:
+            return False
+        told = dict(zip(self._columns, row, strict=True))
+        return told.get("type") in _EXPIRING and told.get("sequence") in self._gaps
+
+    def _shown(self, row: _Row | None) -> str:
+        return "" if row is None else ", ".join(str(row[place]) for place in self._key)

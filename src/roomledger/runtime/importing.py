@@ -4,7 +4,7 @@ One that broke off goes on where it stopped, having made sure that what is there
 commit is there twice: each is sent with the sequence that has to be the log's last.
 
 What had expired or was passed over left gaps. So that the sequences stay, each missing one is filled with an
-empty commit that expires a second later: what is left is the gap.
+empty commit that expires as a text does: what is left is the gap, and no younger than a gap can be.
 """
 
 import asyncio
@@ -172,16 +172,17 @@ class _Import:
     async def _with_gaps(self, file: FileLog) -> AsyncIterator[_Stored]:
         layout: Layout = self._store.layout
         ttl = {Kind.LOAD: f"{layout.load_ttl_s}s", Kind.TEXT: f"{layout.text_ttl_s}s"}
+        gone = f"{min(layout.load_ttl_s, layout.text_ttl_s)}s"
         next_one = self._before + 1
         async with aclosing(file.stored(start=next_one)) as commits:
             async for commit, body in commits:
                 for missing in range(next_one, commit.sequence):
-                    yield _gap(missing)
+                    yield _gap(missing, gone)
                 boundary = commit.boundary
                 yield _Stored(commit.sequence, boundary, body, ttl.get(boundary.kind), len(commit.events))
                 next_one = commit.sequence + 1
         for missing in range(next_one, self._last + 1):
-            yield _gap(missing)
+            yield _gap(missing, gone)
 
     def _send(self, stored: _Stored) -> None:
         headers = {"Nats-Expected-Last-Sequence": str(stored.sequence - 1)}
@@ -219,5 +220,5 @@ class _Import:
             raise NotPermitted(self._broker.options.get("user"), self._broker.forbidden)
 
 
-def _gap(sequence: int) -> _Stored:
-    return _Stored(sequence, _GAP, b"[]", "1s", 0)
+def _gap(sequence: int, ttl: str) -> _Stored:
+    return _Stored(sequence, _GAP, b"[]", ttl, 0)
