@@ -183,3 +183,27 @@ async def test_a_node_that_stops_leaves_its_rooms_as_they_are(
     with pytest.raises(Refusal) as refused:
         await Controller(cluster.access.broker, actor="test").get_participants("n1", "r1")
     assert refused.value.code is Code.NO_SUCH_NODE
+
+
+async def test_no_room_is_found_starting_whose_start_has_ended(
+    cluster: TestCluster, start: Start, calls: NodeCalls
+) -> None:
+    """Whoever found such a one would look again at once, and nobody else would have a turn any more."""
+    await cluster.room("r1")
+    node = await start("n1")
+    stale = looks = 0
+
+    async def look() -> None:
+        nonlocal stale, looks
+        while True:
+            looks += 1
+            stale += sum(starting.done() for starting in node._starting.values())
+            await asyncio.sleep(0)
+
+    looking = [asyncio.create_task(look()) for _ in range(3)]
+    for _ in range(10):
+        assert await calls.run("n1", "r1", META, if_occupied=True) == 0
+    for each in looking:
+        each.cancel()
+    assert looks > 10
+    assert stale == 0

@@ -118,9 +118,8 @@ class Node:
             starting = self._starting.get(room)
             mine = starting is None
             if starting is None:
-                starting = asyncio.create_task(self._take_over(request, meta), name=f"taking {room} over")
+                starting = asyncio.create_task(self._start(request, meta), name=f"taking {room} over")
                 self._starting[room] = starting
-                starting.add_done_callback(lambda _: self._starting.pop(room, None))
             controller = await asyncio.shield(starting)
             if controller is not None or mine:
                 break
@@ -133,6 +132,13 @@ class Node:
             del self._controllers[request.room]
             await controller.stop()
         return Nothing()
+
+    async def _start(self, request: RunRoom, meta: Meta) -> RoomController | None:
+        try:
+            return await self._take_over(request, meta)
+        finally:
+            # Here, and not when it has ended: whoever found an ended one would ask for ever, without a pause.
+            del self._starting[request.room]
 
     async def _take_over(self, request: RunRoom, meta: Meta) -> RoomController | None:
         controller = RoomController(
