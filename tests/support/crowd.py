@@ -1,6 +1,7 @@
 """Portals in processes of their own, a crowd of clients that talk, and what the log says they are to hear."""
 
 import asyncio
+import contextlib
 import random
 import signal
 import socket
@@ -230,6 +231,7 @@ class Crowd:
         self.unsent: dict[str, int] = {}
         self._stage = stage
         self._talking: list[asyncio.Task[None]] = []
+        self._hushed = asyncio.Event()
 
     @property
     def members(self) -> list[Member]:
@@ -257,11 +259,12 @@ class Crowd:
 
     def talk(self, pause_s: float) -> None:
         """Let somebody say something in each room, again and again."""
+        self._hushed.clear()
         self._talking = [asyncio.create_task(self._talk(members, pause_s)) for members in self.rooms.values()]
 
     async def _talk(self, members: Sequence[Member], pause_s: float) -> None:
         number = 0
-        while True:
+        while not self._hushed.is_set():
             number += 1
             sender, other = random.sample(members, 2)
             to = other.login.id if number % 5 == 0 else "all"
@@ -271,13 +274,15 @@ class Crowd:
             except PortalFailure as failure:
                 why = getattr(failure, "code", type(failure).__name__)
                 self.unsent[str(why)] = self.unsent.get(str(why), 0) + 1
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._hushed.wait()
 
     async def hush(self) -> None:
-        """Let nobody say anything any more."""
-        for talking in self._talking:
-            talking.cancel()
-        await asyncio.gather(*self._talking, return_exceptions=True)
+        """Let everybody finish what is being said, so that it is in the log, and nobody say more."""
+        self._hushed.set()
+        talking, self._talking = self._talking, []
+        await asyncio.gather(*talking)
 
     async def alone(self, room: str) -> None:
         """Return when nobody else is in a room any more."""
