@@ -68,7 +68,7 @@ async def _report(source: LogSource) -> Report:
         try:
             claims, notes = await _claims(configured, access.broker, access.store)
             kept = layout(configured)
-            lives = timedelta(seconds=min(kept.load_ttl_s, kept.text_ttl_s)) - CLOCKS_DIFFER
+            lives = timedelta(seconds=min(kept.ttls.values())) - CLOCKS_DIFFER
             report = await verified(
                 access.store,
                 settings,

@@ -41,7 +41,7 @@ class JetStreamStore(JetStreamLog):
     ) -> None:
         super().__init__(requests, layout, patience, created, tidy=tidy)
         self._subject = lru_cache(SUBJECTS_KEPT)(layout.subjects.of)
-        self._ttl = {Kind.LOAD: f"{layout.load_ttl_s}s", Kind.TEXT: f"{layout.text_ttl_s}s"}
+        self._ttl = {kind: f"{seconds}s" for kind, seconds in layout.ttls.items()}
 
     @classmethod
     async def open(

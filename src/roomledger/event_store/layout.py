@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from roomledger.event_store.errors import ServerTooOld
 from roomledger_events.envelope import MAX_BYTES
-from roomledger_events.subjects import Subjects
+from roomledger_events.subjects import Kind, Subjects
 
 NEEDED_VERSION: Final = (2, 12)
 """The oldest nats-server that will do, as (major, minor)."""
@@ -44,6 +44,11 @@ class Layout(NamedTuple):
     duplicate_window_s: int = 120
     load_ttl_s: int = 24 * 60 * 60
     text_ttl_s: int = 10 * 60
+
+    @property
+    def ttls(self) -> dict[Kind, int]:
+        """How long what expires stays, in seconds, by kind."""
+        return {Kind.LOAD: self.load_ttl_s, Kind.TEXT: self.text_ttl_s}
 
     def configuration(self) -> dict[str, Any]:
         """Return the stream's configuration, as JSON values of the JetStream API."""

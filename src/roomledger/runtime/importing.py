@@ -20,7 +20,6 @@ from nats.aio.msg import Msg
 from roomledger.event_store.errors import LogReplaced, NotPermitted
 from roomledger.event_store.file_log import FileLog
 from roomledger.event_store.jetstream import JetStreamStore
-from roomledger.event_store.layout import Layout
 from roomledger.runtime.access import Access
 from roomledger.runtime.errors import ExportNotWhole, ImportInterrupted, LogNotEmpty
 from roomledger.runtime.progress import Progress
@@ -170,9 +169,9 @@ class _Import:
         return Imported(commits, events, gaps, self._last, self._before)
 
     async def _with_gaps(self, file: FileLog) -> AsyncIterator[_Stored]:
-        layout: Layout = self._store.layout
-        ttl = {Kind.LOAD: f"{layout.load_ttl_s}s", Kind.TEXT: f"{layout.text_ttl_s}s"}
-        gone = f"{min(layout.load_ttl_s, layout.text_ttl_s)}s"
+        ttls = self._store.layout.ttls
+        ttl = {kind: f"{seconds}s" for kind, seconds in ttls.items()}
+        gone = f"{min(ttls.values())}s"
         next_one = self._before + 1
         async with aclosing(file.stored(start=next_one)) as commits:
             async for commit, body in commits:
